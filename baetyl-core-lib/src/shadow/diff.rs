@@ -1,0 +1,1 @@
+//! Desire less report (edge.md 2.5). Pure.

@@ -1,0 +1,38 @@
+//! From an answer to the whole desire (design.md 1). Pure.
+
+use crate::spec::{AppInfo, Delta, Desire, Section};
+
+/// The sections of a report as they were sent; `None` for one that the report did not hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The user's applications as they were sent.
+    pub apps: Option<Vec<AppInfo>>,
+    /// The system's applications as they were sent.
+    pub sysapps: Option<Vec<AppInfo>>,
+}
+
+/// The whole desire that follows from the answer to a report, given that very report.
+///
+/// A section that the answer holds replaces the stored one. One that the answer lacks equals what was sent,
+/// because the cloud compares with that. `null`, and a section in neither report nor answer, say nothing.
+#[must_use]
+pub fn rebuild(stored: &Desire, sent: &Sent, answer: &Delta) -> Desire {
+    Desire {
+        apps: section(stored.apps.as_ref(), sent.apps.as_ref(), &answer.apps),
+        sysapps: section(stored.sysapps.as_ref(), sent.sysapps.as_ref(), &answer.sysapps),
+        nodeprops: answer.nodeprops.value().cloned(),
+        extra: answer.extra.clone(),
+    }
+}
+
+fn section(
+    stored: Option<&Vec<AppInfo>>,
+    sent: Option<&Vec<AppInfo>>,
+    answer: &Section<Vec<AppInfo>>,
+) -> Option<Vec<AppInfo>> {
+    match answer {
+        Section::Is(list) => Some(list.clone()),
+        Section::Null => stored.cloned(),
+        Section::Absent => sent.or(stored).cloned(),
+    }
+}

@@ -1,0 +1,4 @@
+//! A store in memory, for tests and simulations.
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore;

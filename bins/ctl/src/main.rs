@@ -1,0 +1,2 @@
+//! Baetyl.
+fn main() {}
