@@ -59,14 +59,21 @@ pub trait Engine: Debug + Send + Sync {
     /// Makes this version run; returns before it is ready.
     ///
     /// Idempotent: a version that already runs as described is not restarted; files of its configurations
-    /// and secrets that differ (a renewed certificate) are replaced in place. Instances that are missing
-    /// are started, surplus ones of this version stopped. Another version of the same application goes on
-    /// beside it, unless both claim the same fixed host port: then the other version's instances that hold
-    /// the port are stopped, but kept so that `apply` of that version starts them again.
+    /// and secrets that differ (a renewed certificate) are replaced in place. Instances that are missing or
+    /// were stopped are started, surplus ones of this version stopped; what an interrupted call left half
+    /// made is finished. Another version of the same application is never touched: where both cannot run
+    /// at once (a fixed host port), the reconciler calls `stop` for the other one first.
     ///
     /// # Errors
     /// What could not be made so. What was started stays, and the inventory shows it.
     async fn apply(&self, scope: Scope, app: &dyn Application) -> Result<(), EngineError>;
+
+    /// Ends the instances of this version and returns when they have ended. All that was made for it stays
+    /// and stays in the inventory, so that `apply` of the version starts just that again. Absent is `Ok`.
+    ///
+    /// # Errors
+    /// What could not be stopped; the rest is stopped all the same.
+    async fn stop(&self, scope: Scope, app: &AppInfo) -> Result<(), EngineError>;
 
     /// Stops and removes this version, and returns when nothing of it runs any more. Other versions of the
     /// application stay untouched. Absent is `Ok`. Logs may stay.
@@ -98,11 +105,6 @@ pub trait Engine: Debug + Send + Sync {
     fn events(&self) -> Option<&dyn EventSource> {
         None
     }
-
-    /// Stopping everything without removing it, where the engine can.
-    fn drain(&self) -> Option<&dyn Drain> {
-        None
-    }
 }
 
 /// One version of one application, as the backend has it.
@@ -110,6 +112,9 @@ pub trait Engine: Debug + Send + Sync {
 pub struct AppState {
     /// Name and version.
     pub info: AppInfo,
+    /// How many instances there are to be, as `apply` wrote it down; `None` when that is not known. Fewer
+    /// instances than that are an `apply` that was interrupted.
+    pub wanted: Option<u32>,
     /// Its instances, or why they could not be looked at.
     pub instances: Result<Vec<InstanceState>, EngineError>,
 }
@@ -125,7 +130,10 @@ pub struct InstanceState {
     pub status: Status,
     /// Whether it may be called.
     pub readiness: Readiness,
-    /// How often it was started again after it ended by itself.
+    /// What tells this run from any other: another text as soon as another process runs, `None` while none
+    /// does. One unchanged run for the settle time counts as alive.
+    pub run: Option<String>,
+    /// How often it was started again after it ended by itself; may fall to zero when it is stopped.
     pub restarts: u32,
     /// How it ended last, if it ever did.
     pub last_exit: Option<Exit>,
@@ -151,6 +159,7 @@ impl InstanceState {
             service: service.into(),
             status: Status::Unknown,
             readiness: Readiness::NotReady,
+            run: None,
             restarts: 0,
             last_exit: None,
             reason: None,
@@ -232,16 +241,6 @@ pub trait EventSource: Send + Sync {
     /// Waits for the next change. Cancel-safe; several changes may give one return, a change may be lost:
     /// callers look by themselves at times.
     async fn changed(&self);
-}
-
-/// Stopping everything without removing it.
-#[async_trait]
-pub trait Drain: Send + Sync {
-    /// Stops every instance of the scope and waits until they have ended. `apply` starts them again.
-    ///
-    /// # Errors
-    /// What could not be stopped; the rest is stopped all the same.
-    async fn drain(&self, scope: Scope) -> Result<(), EngineError>;
 }
 
 /// Why an engine could not do as asked.
