@@ -90,11 +90,10 @@ pub trait Engine: Debug + Send + Sync {
     /// not there.
     async fn inventory(&self, scope: Scope) -> Result<Vec<AppState>, EngineError>;
 
-    /// What the instances use. Costly; asked for once each report.
-    ///
-    /// # Errors
-    /// When the backend cannot be asked. Instances that have gone meanwhile are left out.
-    async fn usage(&self, scope: Scope) -> Result<Vec<AppUsage>, EngineError>;
+    /// What the instances use, where the backend can tell.
+    fn usage(&self) -> Option<&dyn UsageSource> {
+        None
+    }
 
     /// Logs of instances, where the engine keeps them.
     fn logs(&self) -> Option<&dyn LogSource> {
@@ -223,6 +222,16 @@ pub struct InstanceUsage {
     pub cpu: f64,
     /// Memory, in bytes.
     pub memory: u64,
+}
+
+/// What instances use. Costly: asked for once each report.
+#[async_trait]
+pub trait UsageSource: Send + Sync {
+    /// What the instances of a scope use. Instances that have gone meanwhile are left out.
+    ///
+    /// # Errors
+    /// When the backend cannot be asked.
+    async fn usage(&self, scope: Scope) -> Result<Vec<AppUsage>, EngineError>;
 }
 
 /// Logs of instances.
