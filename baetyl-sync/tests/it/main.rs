@@ -1,0 +1,2 @@
+//! What the cloud side does against servers on loopback and fakes with state.
+
