@@ -1,0 +1,7 @@
+//! Integration tests of the device side.
+
+#[cfg(feature = "pki")]
+mod cert;
+mod host;
+#[cfg(feature = "process")]
+mod process;
