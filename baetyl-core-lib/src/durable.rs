@@ -40,6 +40,12 @@ pub trait DiskFile: Debug + Send + Sync {
     fn set_size(&self, size: u64) -> io::Result<()>;
     /// Makes what was written survive a power cut. The name survives only with [`Disk::sync_folder`].
     fn sync(&self) -> io::Result<()>;
+    /// Takes the file for this handle alone, until it is dropped or the process ends. Returns whether it
+    /// could be had: `false` when another handle, of this process or another, has it. Disks that only one
+    /// program ever sees may always say `true`.
+    fn lock(&self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// Files and folders, as a seam: the operating system, or a disk in memory that can be cut off at any
@@ -72,6 +78,20 @@ pub trait Disk: Debug + Send + Sync {
     fn remove_folder(&self, folder: &Path) -> io::Result<()>;
     /// Bytes that may still be written below this path.
     fn room(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// Makes a folder and all above it, so that the names of those that were missing survive a power cut.
+///
+/// # Errors
+/// Those of the disk. Some of the folders may then be there.
+pub fn make_folder(disk: &dyn Disk, folder: &Path, mode: u32) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || disk.entry(folder)?.is_some() {
+        return Ok(());
+    }
+    let above = folder.parent().unwrap_or(Path::new("/"));
+    make_folder(disk, above, mode)?;
+    disk.create_folder(folder, mode)?;
+    disk.sync_folder(above)
 }
 
 /// The name of the file that [`replace`] writes beside `path`.

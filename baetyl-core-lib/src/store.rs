@@ -14,7 +14,7 @@ pub mod redb;
 
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redb")]
-pub use self::redb::RedbStore;
+pub use self::redb::{Opened, RedbStore};
 
 /// A table of the store. Its name is part of the layout on disk: never change one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +102,12 @@ pub enum StoreError {
         /// Why not, and what to do.
         reason: String,
     },
+    /// Another process has the file open.
+    #[error("store {path:?} is in use by another process: stop that one first")]
+    Busy {
+        /// The store's file.
+        path: String,
+    },
     /// Reading or writing failed.
     #[error("store {path:?} failed to {operation}")]
     Failed {
@@ -129,6 +135,6 @@ pub enum StoreError {
 impl StoreError {
     /// Whether trying again may help.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Failed { .. })
+        matches!(self, Self::Full { .. } | Self::Busy { .. } | Self::Failed { .. })
     }
 }
