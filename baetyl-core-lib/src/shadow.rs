@@ -36,8 +36,9 @@ pub trait Shadow: Debug + Send + Sync {
     async fn apply_desire(&self, desire: Desire) -> Result<(), StoreError>;
 
     /// Merges a part into the report: sections that are absent stay as they are, `node` and `nodestats`
-    /// are replaced whole, other maps are merged, lists replaced (edge.md 2.3). Node properties are
-    /// durable before anybody sees them; the rest is measured anew after a restart.
+    /// are replaced whole, other maps are merged, lists replaced (edge.md 2.3). A node property that is
+    /// `null` is dropped. Node properties are durable before anybody sees them; the rest is measured anew
+    /// after a restart. A part that changes nothing wakes nobody.
     ///
     /// # Errors
     /// When node properties cannot be made durable; nothing is merged then.

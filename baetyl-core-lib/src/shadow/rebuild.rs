@@ -1,6 +1,6 @@
 //! From an answer to the whole desire (design.md 1). Pure.
 
-use crate::spec::{AppInfo, Delta, Desire, Section};
+use crate::spec::{AppInfo, Delta, Desire, Report, Section};
 
 /// The sections of a report as they were sent; `None` for one that the report did not hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,6 +9,12 @@ pub struct Sent {
     pub apps: Option<Vec<AppInfo>>,
     /// The system's applications as they were sent.
     pub sysapps: Option<Vec<AppInfo>>,
+}
+
+impl From<&Report> for Sent {
+    fn from(report: &Report) -> Self {
+        Self { apps: report.apps.value().cloned(), sysapps: report.sysapps.value().cloned() }
+    }
 }
 
 /// The whole desire that follows from the answer to a report, given that very report.
@@ -22,6 +28,16 @@ pub fn rebuild(stored: &Desire, sent: &Sent, answer: &Delta) -> Desire {
         sysapps: section(stored.sysapps.as_ref(), sent.sysapps.as_ref(), &answer.sysapps),
         nodeprops: answer.nodeprops.value().cloned(),
         extra: answer.extra.clone(),
+    }
+}
+
+/// As [`rebuild`], for `baetyl-init`: the cloud compares the user's applications with the last report of
+/// core's, so only the system's applications follow from the answer. All else stays as it is stored.
+#[must_use]
+pub fn rebuild_sysapps(stored: &Desire, sent: &Sent, answer: &Delta) -> Desire {
+    Desire {
+        sysapps: section(stored.sysapps.as_ref(), sent.sysapps.as_ref(), &answer.sysapps),
+        ..stored.clone()
     }
 }
 

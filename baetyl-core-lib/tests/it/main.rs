@@ -1,0 +1,3 @@
+//! Integration tests of the model: the wire, the shadow and the local API.
+
+mod shadow;
