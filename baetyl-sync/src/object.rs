@@ -87,6 +87,9 @@ impl ObjectConfig {
     }
 }
 
+/// The locks of the folders in use, by name and version.
+type Locks = BTreeMap<(String, String), Weak<Lock<()>>>;
+
 /// The objects of configurations, in a folder.
 #[derive(Debug)]
 pub struct Objects {
@@ -97,7 +100,7 @@ pub struct Objects {
     store: Arc<dyn Store>,
     random: Arc<dyn Random>,
     pace: Pace,
-    locks: Mutex<BTreeMap<(String, String), Weak<Lock<()>>>>,
+    locks: Mutex<Locks>,
 }
 
 impl Objects {
