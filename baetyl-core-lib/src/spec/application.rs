@@ -456,7 +456,7 @@ pub struct HostPath {
 }
 
 /// Name and version of a configuration or secret.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ResourceRef {
     /// Its name.
