@@ -481,7 +481,7 @@ fn files() -> Vec<File> {
         .collect()
 }
 
-/// What git tracks; where there is no git, as in an unpacked archive, everything but builds.
+/// What git tracks; where there is no git, as in an unpacked archive, everything that is not ignored.
 fn paths() -> Vec<String> {
     let root = root();
     let tracked = Command::new("git").arg("-C").arg(&root).args(["ls-files", "-z"]).output();
@@ -490,8 +490,10 @@ fn paths() -> Vec<String> {
             String::from_utf8_lossy(&output.stdout).split_terminator('\0').map(str::to_owned).collect()
         }
         _ => {
+            let ignored = read(&root.join(".gitignore"));
+            let ignored: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('/')).collect();
             let mut paths = Vec::new();
-            walk(&root, "", &mut paths);
+            walk(&root, "", &ignored, &mut paths);
             paths
         }
     };
@@ -500,15 +502,15 @@ fn paths() -> Vec<String> {
     paths
 }
 
-fn walk(root: &Path, folder: &str, paths: &mut Vec<String>) {
+fn walk(root: &Path, folder: &str, ignored: &[&str], paths: &mut Vec<String>) {
     let entries = fs::read_dir(root.join(folder));
     let entries = entries.unwrap_or_else(|error| panic!("cannot list the folder {folder:?}: {error}"));
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() && [".git", "target"].contains(&path.as_str()) => {}
-            Ok(kind) if kind.is_dir() => walk(root, &path, paths),
+            Ok(kind) if kind.is_dir() && (path == ".git" || ignored.contains(&path.as_str())) => {}
+            Ok(kind) if kind.is_dir() => walk(root, &path, ignored, paths),
             _ => paths.push(path),
         }
     }
