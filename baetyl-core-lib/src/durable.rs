@@ -36,7 +36,7 @@ pub trait DiskFile: Debug + Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`, growing the file where needed.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Cuts or grows the file.
+    /// Cuts or grows the file; what is new is zero. Takes the room for it where the file system can.
     fn set_size(&self, size: u64) -> io::Result<()>;
     /// Makes what was written survive a power cut. The name survives only with [`Disk::sync_folder`].
     fn sync(&self) -> io::Result<()>;

@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
 use super::{Disk, DiskFile, Entry};
 
 /// The operating system's disk.
@@ -25,6 +28,15 @@ impl DiskFile for File {
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
+        let old = self.size()?;
+        if size > old {
+            // Takes the room now, so that a full disk fails here and not in the midst of later writes.
+            match rustix::fs::fallocate(self, FallocateFlags::empty(), old, size - old) {
+                Ok(()) => return Ok(()),
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         self.set_len(size)
     }
 

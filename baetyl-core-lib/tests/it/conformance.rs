@@ -1,0 +1,1 @@
+//! The conformance suites, run on the implementations of this crate.
