@@ -7,6 +7,7 @@
 //! This module imports nothing of ours and knows no I/O.
 
 pub mod activation;
+pub mod admin;
 pub mod application;
 pub mod configuration;
 pub mod desire;
@@ -18,6 +19,7 @@ pub mod resource;
 pub mod secret;
 pub mod services;
 pub mod stats;
+pub mod sts;
 mod wire;
 
 pub use self::activation::{ActiveRequest, ActiveResponse, Certificate};
@@ -31,4 +33,5 @@ pub use self::report::{CoreInfo, Report};
 pub use self::resource::{DesireRequest, DesireResponse, ResourceInfo, ResourceKind, ResourceValue};
 pub use self::secret::Secret;
 pub use self::stats::{AppStats, InstanceStats, Status};
+pub use self::sts::{STS_KIND, StsRequest, StsResponse};
 pub use self::wire::{Section, Timestamp, base64};

@@ -65,6 +65,7 @@ fn properties(value: Value) -> Section<BTreeMap<String, Value>> {
 #[test]
 fn merge_does_what_the_original_does() {
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "the table reads better without references")]
     fn check(mut left: Value, right: Value, expected: Value) {
         merge(&mut left, right).unwrap();
         assert_eq!(left, expected);
@@ -95,6 +96,7 @@ fn merge_refuses_five_common_maps_and_changes_nothing_then() {
 #[test]
 fn diff_does_what_the_original_does() {
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "the table reads better without references")]
     fn check(desire: Value, report: Value, expected: Value, without_nulls: Value) {
         assert_eq!(diff(&report, &desire), expected);
         assert_eq!(diff_without_nulls(&report, &desire), without_nulls);
