@@ -37,6 +37,27 @@ impl fmt::Display for Scope {
     }
 }
 
+/// Which part of the node a process is (edge.md 0). Each has a shadow, a store and folders of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Runs everything but itself.
+    Core,
+    /// Runs core, and nothing else.
+    Init,
+    /// Runs everything: a node in one process.
+    Whole,
+}
+
+impl Role {
+    /// What reports say that they come from, and what `BAETYL_SERVICE_NAME` holds.
+    pub const fn source(self) -> &'static str {
+        match self {
+            Self::Core | Self::Whole => "baetyl-core",
+            Self::Init => "baetyl-init",
+        }
+    }
+}
+
 /// All that an engine reads of an application.
 ///
 /// Name and version are valid names: an engine may use them in paths, labels and addresses. Nothing here
