@@ -43,3 +43,4 @@ pub mod store;
 pub mod task;
 #[cfg(feature = "test-util")]
 pub mod testing;
+pub mod view;
