@@ -48,7 +48,7 @@ const MADE: &str = "object/";
 /// Where objects go, and how much is allowed.
 #[derive(Debug, Clone)]
 pub struct ObjectConfig {
-    /// The folder of objects: absolute, `<lib>/object` as applications see it.
+    /// The folder of objects: absolute, `<lib>/object` as applications see it. The folder above it exists.
     pub folder: PathBuf,
     /// What addresses that do not start with `http` are relative to.
     pub address: Option<String>,
