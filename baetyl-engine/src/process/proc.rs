@@ -1,0 +1,209 @@
+//! The kernel's list of processes, read from `/proc` (or a copy of it in tests). Knows no instances.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::record::{Process, State};
+
+/// Where the kernel lists processes.
+#[derive(Debug, Clone)]
+pub(crate) struct Proc {
+    root: PathBuf,
+}
+
+/// One process, as `/proc/<pid>/stat` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) process: Process,
+    pub(crate) parent: i32,
+    pub(crate) session: i32,
+    /// Whether it has ended and only waits to be reaped.
+    pub(crate) ended: bool,
+    /// Processor time, in clock ticks.
+    pub(crate) ticks: u64,
+    /// Memory, in pages.
+    pub(crate) pages: u64,
+}
+
+impl Proc {
+    /// The kernel's own.
+    pub(crate) fn system() -> Self {
+        Self { root: PathBuf::from("/proc") }
+    }
+
+    /// One process; `None` when there is none.
+    pub(crate) fn stat(&self, pid: i32) -> Option<Stat> {
+        parse(&fs::read_to_string(self.root.join(pid.to_string()).join("stat")).ok()?)
+    }
+
+    /// All processes, in order of their numbers.
+    pub(crate) fn scan(&self) -> Vec<Stat> {
+        let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
+        let mut pids: Vec<i32> =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        pids.sort_unstable();
+        pids.into_iter().filter_map(|pid| self.stat(pid)).collect()
+    }
+
+    /// Whether exactly this process still runs.
+    pub(crate) fn runs(&self, process: Process) -> bool {
+        self.stat(process.pid).is_some_and(|stat| stat.process == process && !stat.ended)
+    }
+
+    /// What tells this boot from any other.
+    pub(crate) fn boot(&self) -> String {
+        let text = fs::read_to_string(self.root.join("sys/kernel/random/boot_id"));
+        text.map(|text| text.trim().to_owned()).unwrap_or_default()
+    }
+
+    /// Kills everything that `choose` names, until it names nothing more; gives up after some seconds.
+    pub(crate) fn kill_until_gone(&self, choose: impl Fn(&[Stat]) -> BTreeSet<i32>) -> bool {
+        for _ in 0..1000 {
+            let doomed = choose(&self.scan());
+            if doomed.is_empty() {
+                return true;
+            }
+            for pid in doomed {
+                signal(pid, Signal::KILL);
+            }
+            // The kernel needs a moment; what waits for a broken disk may need for ever.
+            thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// Ends what a supervisor that is gone left running.
+    pub(crate) fn kill_leftovers(&self, state: &State) -> bool {
+        state.boot != self.boot() || self.kill_until_gone(|all| leftovers(all, state))
+    }
+}
+
+/// Sends a signal; a process that has gone meanwhile is fine.
+pub(crate) fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid).filter(|pid| !pid.is_init()) {
+        kill_process(pid, signal).ok();
+    }
+}
+
+/// The living processes below `roots`, without the roots.
+pub(crate) fn descendants(all: &[Stat], roots: &BTreeSet<i32>) -> BTreeSet<i32> {
+    let mut known = roots.clone();
+    loop {
+        let before = known.len();
+        known.extend(
+            all.iter()
+                .filter(|stat| known.contains(&stat.parent))
+                .map(|stat| stat.process.pid)
+                .collect::<Vec<_>>(),
+        );
+        if known.len() == before {
+            break;
+        }
+    }
+    let living = all.iter().filter(|stat| !stat.ended).map(|stat| stat.process.pid);
+    living.filter(|pid| known.contains(pid) && !roots.contains(pid)).collect()
+}
+
+/// What is left of a supervisor that is gone: its program, whatever still is in its session, and all that
+/// these started.
+fn leftovers(all: &[Stat], state: &State) -> BTreeSet<i32> {
+    let leader = all.iter().find(|stat| stat.process.pid == state.own.pid);
+    // While anything is in the session its number is given to no other process, so a leader that started
+    // at another time means another session.
+    let session_is_ours = leader.is_none_or(|leader| leader.process == state.own);
+    let roots: BTreeSet<i32> = all
+        .iter()
+        .filter(|stat| {
+            Some(stat.process) == state.child
+                || (session_is_ours && stat.session == state.own.pid && stat.process.start >= state.own.start)
+        })
+        .filter(|stat| stat.process != state.own)
+        .map(|stat| stat.process.pid)
+        .collect();
+    let mut doomed = descendants(all, &roots);
+    doomed.extend(
+        all.iter()
+            .filter(|stat| !stat.ended && roots.contains(&stat.process.pid))
+            .map(|stat| stat.process.pid),
+    );
+    doomed
+}
+
+fn parse(text: &str) -> Option<Stat> {
+    // The name in parentheses may itself hold spaces and parentheses.
+    let (head, tail) = text.rsplit_once(')')?;
+    let pid = head.split(' ').next()?.parse().ok()?;
+    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    // Fields are numbered from 1 in proc(5); the third is the first here.
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    let signed = |field: usize| fields.get(field - 3)?.parse::<i32>().ok();
+    Some(Stat {
+        process: Process { pid, start: number(22)? },
+        parent: signed(4)?,
+        session: signed(6)?,
+        ended: matches!(*fields.first()?, "Z" | "X" | "x"),
+        ticks: number(14)?.saturating_add(number(15)?),
+        pages: number(24)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::record::{FORMAT, Phase};
+
+    fn stat(pid: i32, parent: i32, session: i32, start: u64) -> Stat {
+        Stat { process: Process { pid, start }, parent, session, ended: false, ticks: 0, pages: 0 }
+    }
+
+    fn state() -> State {
+        State {
+            format: FORMAT,
+            boot: String::new(),
+            own: Process { pid: 10, start: 100 },
+            phase: Phase::Running,
+            child: Some(Process { pid: 11, start: 101 }),
+            started_ms: 0,
+            restarts: 0,
+            last_exit: None,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn name_with_spaces_and_parentheses_does_not_shift_the_fields() {
+        let line = "42 (a) b (c) S 7 42 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 999 1000 33 0 0";
+        let expected = Stat {
+            process: Process { pid: 42, start: 999 },
+            parent: 7,
+            session: 40,
+            ended: false,
+            ticks: 11,
+            pages: 33,
+        };
+        assert_eq!(parse(line), Some(expected));
+    }
+
+    #[test]
+    fn garbage_is_no_process() {
+        assert_eq!(parse(""), None);
+        assert_eq!(parse("1 (x) S"), None);
+    }
+
+    #[test]
+    fn leftovers_are_the_program_its_session_and_what_they_started() {
+        let all = [stat(11, 1, 10, 101), stat(12, 1, 10, 105), stat(13, 12, 13, 106), stat(20, 1, 20, 50)];
+        assert_eq!(leftovers(&all, &state()), BTreeSet::from([11, 12, 13]));
+    }
+
+    #[test]
+    fn reused_numbers_are_left_alone() {
+        let all = [stat(10, 1, 10, 500), stat(11, 10, 10, 501)];
+        assert_eq!(leftovers(&all, &state()), BTreeSet::new());
+    }
+}
