@@ -3,8 +3,16 @@
 //! Each fake keeps the whole contract of its trait, which the conformance suites check; faults are asked
 //! for by the test. Nothing here may be needed outside tests.
 
-pub mod clock;
-pub mod disk;
+mod build;
+mod clock;
+mod disk;
+mod engine;
+mod link;
+mod source;
 
+pub use self::build::{AppBuilder, app};
 pub use self::clock::{ManualClock, SeededRandom};
 pub use self::disk::{Call, MemoryDisk, Tear};
+pub use self::engine::{FakeEngine, Fault};
+pub use self::link::MemoryLink;
+pub use self::source::{FakeNode, FakeObjects, FixedResources};
