@@ -2,6 +2,8 @@
 
 #[cfg(feature = "pki")]
 mod cert;
+mod collect;
 mod host;
 #[cfg(feature = "process")]
 mod process;
+mod reconcile;

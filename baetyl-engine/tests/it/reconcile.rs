@@ -1,0 +1,7 @@
+//! The reconciler over an engine, documents and a store in memory, with the clock paused.
+
+mod bed;
+mod crash;
+mod faults;
+mod report;
+mod update;

@@ -1,0 +1,57 @@
+//! What is reported, and how quiet a node at rest is.
+
+use baetyl_core_lib::application::Scope;
+use baetyl_core_lib::shadow::Shadow;
+use baetyl_core_lib::spec::{AppInfo, Desire, Section};
+use baetyl_engine::reconcile::Role;
+
+use super::bed::{Bed, named, web};
+
+#[tokio::test(start_paused = true)]
+async fn lists_are_reported_even_when_they_are_empty() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    assert_eq!(bed.report().apps, Section::Is(Vec::new()));
+    assert_eq!(bed.report().sysapps, Section::Is(Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_at_rest_writes_nothing_and_applies_nothing() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1"), named("db", "1").spec()]).await;
+    bed.pass(60.0).await;
+    bed.engine.clear_calls();
+    let mut report = bed.shadow.report();
+    report.mark_unchanged();
+    bed.pass(3600.0).await;
+    assert!(bed.engine.calls().is_empty());
+    assert!(!report.has_changed().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn init_runs_core_and_nothing_else() {
+    let mut bed = Bed::new().await;
+    bed.role = Role::Init;
+    bed.start().await;
+    let specs = ["baetyl-core-1", "baetyl-broker-1"].map(|name| named(name, "1").spec());
+    for spec in &specs {
+        bed.resources.put_app(spec.clone());
+    }
+    let sysapps = Some(specs.iter().map(|spec| spec.info()).collect());
+    let apps = Some(vec![AppInfo::new("web", "1")]);
+    bed.shadow.apply_desire(Desire { apps, sysapps, ..Desire::default() }).await.unwrap();
+    bed.pass(5.0).await;
+    assert_eq!(bed.engine.running(Scope::System), ["baetyl-core-1@1"]);
+    assert!(bed.running().is_empty());
+    assert_eq!(bed.report().apps, Section::Absent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_of_ours_comes_last_and_relative_paths_stay_inside() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[named("web", "1").env("BAETYL_APP_NAME", "mine").host_path("up", "../../etc", "/x").spec()])
+        .await;
+    assert_eq!(bed.running(), ["web@1"]);
+}

@@ -1,0 +1,180 @@
+//! Apply, update, go back, remove: the whole way.
+
+use baetyl_core_lib::application::Scope;
+use baetyl_core_lib::shadow::Shadow;
+use baetyl_core_lib::spec::{AppInfo, Desire, Status};
+use baetyl_core_lib::testing::Fault;
+
+use super::bed::{Bed, named, web};
+
+#[tokio::test(start_paused = true)]
+async fn what_is_desired_runs_and_what_is_not_goes() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1"), named("db", "1").spec()]).await;
+    assert_eq!(bed.running(), ["db@1", "web@1"]);
+    bed.pass(4.0).await;
+    assert_eq!(bed.reported(), ["web@1", "db@1"]);
+    assert_eq!(bed.stats("web").status, Status::Running);
+    assert_eq!(bed.stats("web").cause, "");
+
+    bed.want(vec![AppInfo::new("db", "1")]).await;
+    bed.pass(1.0).await;
+    assert_eq!(bed.running(), ["db@1"]);
+    assert_eq!(bed.reported(), ["db@1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_version_runs_until_the_new_one_is_ready() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    bed.desire(&[web("2")]).await;
+    assert_eq!(bed.running(), ["web@1", "web@2"]);
+    assert_eq!(bed.reported(), ["web@1"]);
+    bed.pass(4.0).await;
+    assert_eq!(bed.running(), ["web@2"]);
+    assert_eq!(bed.reported(), ["web@2"]);
+    let calls = [
+        "prepare user web@1",
+        "apply user web@1",
+        "prepare user web@2",
+        "apply user web@2",
+        "remove user web@1",
+    ];
+    assert_eq!(bed.engine.calls(), calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_with_one_fixed_port_change_places_and_back() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    let version = |version: &str| named("web", version).host_port(8080, 80).spec();
+    bed.desire(&[version("1")]).await;
+    bed.pass(4.0).await;
+    bed.engine.fault("web", "2", Fault::NeverReady);
+    bed.desire(&[version("2")]).await;
+    assert_eq!(bed.running(), ["web@2"]);
+    assert!(bed.engine.calls().contains(&"stop user web@1".to_owned()));
+    bed.pass(301.0).await;
+    assert_eq!(bed.running(), ["web@1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_update_goes_back_and_is_not_tried_again_until_its_delay_is_over() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    bed.engine.fault("web", "2", Fault::CrashLoop(3));
+    bed.desire(&[web("2")]).await;
+    bed.pass(20.0).await;
+    assert_eq!(bed.running(), ["web@1"]);
+    assert_eq!(bed.reported(), ["web@1"]);
+    let stats = bed.stats("web");
+    assert_eq!((stats.version.as_str(), stats.status), ("1", Status::Running));
+    assert!(
+        stats.cause.contains("version 2 failed") && stats.cause.contains("exit code 3"),
+        "{}",
+        stats.cause
+    );
+    bed.pass(30.0).await;
+    assert_eq!(bed.applied("web@2"), 1);
+
+    bed.pass(600.0).await;
+    assert!(bed.applied("web@2") > 1);
+    assert_eq!(bed.running(), ["web@1"]);
+
+    bed.desire(&[web("3")]).await;
+    bed.pass(4.0).await;
+    assert_eq!(bed.running(), ["web@3"]);
+    assert_eq!(bed.stats("web").cause, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_taken_back_leaves_the_good_version_as_it_was() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    let before = bed.stats("web").instances;
+    bed.engine.fault("web", "2", Fault::NeverReady);
+    bed.desire(&[web("2")]).await;
+    bed.pass(10.0).await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    assert_eq!(bed.running(), ["web@1"]);
+    assert_eq!(bed.stats("web").instances, before);
+    assert_eq!(bed.stats("web").cause, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_version_that_fails_stays_with_its_reason_and_may_still_come_up() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.engine.fault("web", "1", Fault::NeverReady);
+    bed.desire(&[web("1")]).await;
+    bed.pass(310.0).await;
+    assert_eq!(bed.running(), ["web@1"]);
+    assert!(bed.stats("web").cause.contains("not ready in time"), "{}", bed.stats("web").cause);
+    bed.engine.mend("web", "1");
+    bed.pass(600.0).await;
+    assert_eq!(bed.stats("web").cause, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_desire_without_lists_stops_nothing() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    let props = [("zone".to_owned(), "a".into())].into();
+    bed.shadow.apply_desire(Desire { nodeprops: Some(props), ..Desire::default() }).await.unwrap();
+    bed.pass(60.0).await;
+    assert_eq!(bed.running(), ["web@1"]);
+    assert_eq!(bed.reported(), ["web@1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_applications_with_one_host_port_the_first_runs_and_the_other_says_why_not() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    let app = |name: &str| named(name, "1").host_port(8899, 80).spec();
+    bed.desire(&[app("porta"), app("portb")]).await;
+    bed.pass(4.0).await;
+    assert_eq!(bed.running(), ["porta@1"]);
+    let stats = bed.stats("portb");
+    assert_eq!(stats.status, Status::Unknown);
+    assert_eq!(stats.cause, "port [8899] in application [portb] collide with service [porta]");
+    bed.want(vec![AppInfo::new("portb", "1")]).await;
+    bed.pass(1.0).await;
+    assert_eq!(bed.running(), ["portb@1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_role_did_not_make_is_reported_and_never_removed() {
+    use baetyl_core_lib::engine::Engine;
+    let mut bed = Bed::new().await;
+    bed.engine.apply(Scope::User, &named("found", "1").build()).await.unwrap();
+    bed.engine.apply(Scope::System, &named("baetyl-core-x", "1").build()).await.unwrap();
+    bed.start().await;
+    bed.want(Vec::new()).await;
+    bed.pass(60.0).await;
+    assert_eq!(bed.running(), ["found@1"]);
+    assert_eq!(bed.engine.running(Scope::System), ["baetyl-core-x@1"]);
+    assert_eq!(bed.report().sysapps.value().unwrap(), &[AppInfo::new("baetyl-core-x", "1")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_update_nothing_is_kept_but_what_is_named() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    bed.desire(&[web("2")]).await;
+    bed.pass(30.0).await;
+    let kept = bed.resources.kept().unwrap();
+    let names: Vec<_> = kept.iter().map(|info| format!("{}@{}", info.name, info.version)).collect();
+    assert_eq!(names, ["web@2"]);
+}
