@@ -62,7 +62,7 @@ impl ResourceClient {
     }
 
     /// What the store has of these. What cannot be read any more counts as absent and is fetched anew.
-    async fn cached(&self, infos: &BTreeSet<ResourceInfo>) -> Resources {
+    async fn cached(&self, infos: &[ResourceInfo]) -> Resources {
         let mut found = Resources::new();
         for info in infos {
             match self.store.load(Table::Resource, &key(info)).await {
@@ -191,7 +191,9 @@ impl ResourceClient {
 #[async_trait]
 impl ResourceSource for ResourceClient {
     async fn fetch(&self, infos: &[ResourceInfo]) -> Vec<Result<Resource, ResourceError>> {
-        let asked: BTreeSet<ResourceInfo> = infos.iter().filter(|info| is_sound(info)).cloned().collect();
+        let mut seen = BTreeSet::new();
+        let asked: Vec<ResourceInfo> =
+            infos.iter().filter(|info| is_sound(info) && seen.insert(*info)).cloned().collect();
         let mut found = self.cached(&asked).await;
         let missing: Vec<ResourceInfo> = asked.into_iter().filter(|info| !found.contains_key(info)).collect();
         if !missing.is_empty() {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use baetyl_core_lib::application::Role;
 use baetyl_core_lib::backoff::Backoff;
 use baetyl_core_lib::clock::{Clock, Random};
 use baetyl_core_lib::error::{BoxError, Chain};
@@ -29,25 +30,6 @@ mod worth;
 /// How long to wait before news are waited for again after that failed.
 const POLL_BACKOFF: Backoff =
     Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60), factor: 2 };
-
-/// Which program of the node reports. Each has a shadow of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// `baetyl-core`: all applications; waits for news.
-    Core,
-    /// `baetyl-init`: the system's applications only.
-    Init,
-}
-
-impl Role {
-    /// The word in the `source` of a report, by which the cloud tells the two apart.
-    const fn source(self) -> &'static str {
-        match self {
-            Self::Core => "baetyl-core",
-            Self::Init => "baetyl-init",
-        }
-    }
-}
 
 /// How the syncer goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +57,7 @@ pub struct SyncerParts {
     pub clock: Arc<dyn Clock>,
     /// Spreads reports of many nodes.
     pub random: Arc<dyn Random>,
-    /// Which program this is.
+    /// Which part of the node this is: init waits for no news and learns of the system's applications only.
     pub role: Role,
     /// How to go about it.
     pub config: SyncConfig,
@@ -230,7 +212,7 @@ impl Syncer {
 
     /// Starts waiting for news where that is to be had. Not beside a report: its answer brings the news.
     fn start_poll(&self, reporting: bool) -> Option<Poll> {
-        if reporting || self.parts.role != Role::Core || self.parts.link.changes().is_none() {
+        if reporting || self.parts.role == Role::Init || self.parts.link.changes().is_none() {
             return None;
         }
         let delay = match self.poll_failures {

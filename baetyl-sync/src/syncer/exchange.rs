@@ -1,14 +1,15 @@
 //! From a report to what is sent, and from its answer to the desire. Pure.
 
+use baetyl_core_lib::application::Role;
 use baetyl_core_lib::shadow::rebuild::{Sent, rebuild};
 use baetyl_core_lib::spec::{AppInfo, Delta, Desire, Report, Section, Timestamp};
-
-use super::Role;
 
 /// Whether everything is known that a report must say; before that, what is missing would look removed.
 pub(super) const fn is_whole(report: &Report, role: Role) -> bool {
     match role {
-        Role::Core => matches!((&report.apps, &report.sysapps), (Section::Is(_), Section::Is(_))),
+        Role::Core | Role::Whole => {
+            matches!((&report.apps, &report.sysapps), (Section::Is(_), Section::Is(_)))
+        }
         Role::Init => matches!(&report.sysapps, Section::Is(_)),
     }
 }
@@ -29,7 +30,7 @@ pub(super) fn prepare(report: &Report, desire: &Desire, now: Timestamp) -> (Repo
 pub(super) fn desired(stored: &Desire, sent: &Sent, answer: &Delta, role: Role) -> Desire {
     let rebuilt = rebuild(stored, sent, answer);
     match role {
-        Role::Core => rebuilt,
+        Role::Core | Role::Whole => rebuilt,
         Role::Init => Desire { sysapps: rebuilt.sysapps, ..stored.clone() },
     }
 }
