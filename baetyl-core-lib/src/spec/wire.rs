@@ -77,14 +77,20 @@ impl Timestamp {
         Err(_) => OffsetDateTime::UNIX_EPOCH,
     });
 
-    /// The moment `seconds` after 1970-01-01T00:00:00Z. Out of range gives the zero time.
+    /// The moment `seconds` after 1970-01-01T00:00:00Z. Out of the years 0 to 9999 gives the zero time.
     pub fn from_unix(seconds: i64) -> Self {
-        OffsetDateTime::from_unix_timestamp(seconds).map_or(Self::ZERO, Self)
+        OffsetDateTime::from_unix_timestamp(seconds).map_or(Self::ZERO, Self::or_zero)
     }
 
-    /// The moment `nanos` nanoseconds after 1970-01-01T00:00:00Z. Out of range gives the zero time.
+    /// The moment `nanos` nanoseconds after 1970-01-01T00:00:00Z. Out of the years 0 to 9999 gives the zero
+    /// time.
     pub fn from_unix_nanos(nanos: i128) -> Self {
-        OffsetDateTime::from_unix_timestamp_nanos(nanos).map_or(Self::ZERO, Self)
+        OffsetDateTime::from_unix_timestamp_nanos(nanos).map_or(Self::ZERO, Self::or_zero)
+    }
+
+    /// RFC 3339 has no negative years: such a moment could never be sent.
+    const fn or_zero(moment: OffsetDateTime) -> Self {
+        if moment.year() < 0 { Self::ZERO } else { Self(moment) }
     }
 
     /// Whole seconds since 1970-01-01T00:00:00Z, negative before.

@@ -8,3 +8,4 @@ mod durable;
 mod shadow;
 mod store;
 mod wire;
+mod wire_values;

@@ -14,6 +14,7 @@ use baetyl_core_lib::spec::{
     ActiveRequest, ActiveResponse, AppSpec, Configuration, ConfigurationObject, Delta, DesireRequest,
     DesireResponse, Message, NodeSpec, Report, Secret, StsRequest, StsResponse,
 };
+use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -328,4 +329,39 @@ fn renaming_or_removing_any_key_of_a_sample_is_seen() {
         }
     }
     assert!(checked >= 1158, "only {checked} keys were checked");
+}
+
+/// Any JSON, shallow: what may stand where something else was meant.
+fn intruder() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<i32>().prop_map(|quarters| Value::from(f64::from(quarters) / 4.0)),
+        "\\PC{0,8}".prop_map(Value::from),
+        Just("0000-01-01T00:00:00+23:59".into()),
+        Just("9999-12-31T23:59:59.999999999-23:59".into()),
+        Just(Value::Array(vec![])),
+        Just(serde_json::json!([null])),
+        Just(serde_json::json!({})),
+        Just(serde_json::json!({"name": null, "x": [1, "y"]})),
+    ]
+}
+
+proptest! {
+    /// Whatever stands in a document: it is an error, or it is read and from then on keeps its meaning.
+    #[test]
+    fn a_hostile_document_is_refused_or_keeps_its_meaning(pick in any::<prop::sample::Index>(), value in intruder()) {
+        for Golden { name, retype, .. } in goldens() {
+            let mut document = sample(name);
+            let mut found = Vec::new();
+            keys(&document, "", &mut found);
+            let (at, key) = pick.get(&found).clone();
+            document.pointer_mut(&at).unwrap()[&key] = value.clone();
+            if let Ok(once) = retype(&document.to_string()) {
+                let twice = retype(&once.to_string());
+                prop_assert_eq!(twice.ok(), Some(once), "{} {}/{}", name, at, key);
+            }
+        }
+    }
 }
