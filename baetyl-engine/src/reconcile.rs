@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use baetyl_core_lib::application::Role;
 use baetyl_core_lib::cert::CertIssuer;
 use baetyl_core_lib::clock::Random;
 use baetyl_core_lib::durable::Disk;
@@ -40,8 +41,6 @@ pub mod route;
 mod status;
 mod tell;
 pub mod update;
-
-pub use self::filter::Role;
 
 use self::book::Book;
 use self::deploy::Deployer;
@@ -242,7 +241,7 @@ impl Reconciler {
             self.take(&key, outcome);
         }
         let desire = Arc::clone(&self.desire.borrow_and_update());
-        let scopes = self.config.role.scopes();
+        let scopes = filter::scopes(self.config.role);
         let looks = observe::look(&self.engines, scopes, self.config.inventory_timeout).await;
         let now = self.now();
         self.book.want(&desire, self.config.role, now, &*self.random);

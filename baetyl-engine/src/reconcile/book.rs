@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use baetyl_core_lib::application::Scope;
+use baetyl_core_lib::application::{Role, Scope};
 use baetyl_core_lib::backoff::Backoff;
 use baetyl_core_lib::clock::Random;
 use baetyl_core_lib::engine::AppState;
@@ -14,7 +14,7 @@ use baetyl_core_lib::spec::{AppInfo, Desire};
 use super::conflict;
 use super::deploy::Resolved;
 use super::execute::{Key, Outcome, Place};
-use super::filter::Role;
+use super::filter::{manages, scopes};
 use super::gc::Keep;
 use super::health::{Health, Watch, is_incomplete};
 use super::observe::{Look, Sighting};
@@ -71,14 +71,14 @@ pub(super) struct Book {
 impl Book {
     /// Takes in what is wanted.
     pub(super) fn want(&mut self, desire: &Desire, role: Role, now: Duration, random: &dyn Random) {
-        for scope in role.scopes() {
+        for scope in scopes(role) {
             let section = match scope {
                 Scope::System => &desire.sysapps,
                 Scope::User => &desire.apps,
             };
             let order = section.clone().unwrap_or_default();
             let mine: Vec<AppInfo> =
-                order.iter().filter(|info| role.manages(*scope, &info.name)).cloned().collect();
+                order.iter().filter(|info| manages(role, *scope, &info.name)).cloned().collect();
             let (list, refused) = conflict::check_list(&mine);
             for info in &list {
                 self.apps.entry((*scope, info.name.clone())).or_default();
@@ -107,7 +107,7 @@ impl Book {
         for (scope, look) in looks {
             let mut strangers = Vec::new();
             for (name, sightings) in look.apps {
-                if role.manages(scope, &name) {
+                if manages(role, scope, &name) {
                     self.apps.entry((scope, name)).or_default().sightings = sightings;
                 } else {
                     strangers.extend(sightings);

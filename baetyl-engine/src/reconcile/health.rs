@@ -8,6 +8,8 @@ use baetyl_core_lib::spec::Status;
 
 /// How many starts by itself make a version one that will not come up.
 pub const CRASH_STARTS: u32 = 3;
+/// A run as long as this makes up for the starts before it.
+const CALM: Duration = Duration::from_secs(60);
 
 /// How a version fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub struct Watch {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Watched {
     run: Option<String>,
+    up: bool,
     since: Duration,
     restarts: u32,
     starts: u32,
@@ -95,21 +98,29 @@ impl Watch {
 
 impl Watched {
     fn first(instance: &InstanceState, now: Duration) -> Self {
-        Self { run: instance.run.clone(), since: now, restarts: instance.restarts, starts: 0 }
+        Self {
+            run: instance.run.clone(),
+            up: instance.run.is_some(),
+            since: now,
+            restarts: instance.restarts,
+            starts: 0,
+        }
     }
 
     fn take(&mut self, instance: &InstanceState, now: Duration) {
+        if self.up && instance.run == self.run && now.saturating_sub(self.since) >= CALM {
+            self.starts = 0;
+        }
         let another = instance.run.is_some() && self.run.is_some() && instance.run != self.run;
         let counted = instance.restarts.saturating_sub(self.restarts);
         self.starts = self.starts.saturating_add(counted.max(u32::from(another)));
-        if another || counted > 0 || (self.run.is_none() && instance.run.is_some()) {
+        if another || counted > 0 || !self.up || instance.run.is_none() {
             self.since = now;
         }
+        self.up = instance.run.is_some();
         // Between two starts there is no run: the last one is kept, so that the next is seen as another.
-        if instance.run.is_some() {
+        if self.up {
             self.run.clone_from(&instance.run);
-        } else {
-            self.since = now;
         }
         self.restarts = instance.restarts;
     }
@@ -176,6 +187,14 @@ mod tests {
         watch.look(Some(1), &[running("b", 0)], SETTLE, at(1));
         watch.look(Some(1), &[running("c", 1)], SETTLE, at(2));
         assert!(matches!(watch.look(Some(1), &[running("d", 0)], SETTLE, at(3)), Health::Crashing(_)));
+    }
+
+    #[test]
+    fn a_long_run_makes_up_for_the_starts_before_it() {
+        let mut watch = Watch::default();
+        watch.look(Some(1), &[running("a", 0)], SETTLE, at(0));
+        assert!(matches!(watch.look(Some(1), &[running("b", 3)], SETTLE, at(1)), Health::Crashing(_)));
+        assert_eq!(watch.look(Some(1), &[running("b", 3)], SETTLE, at(61)), Health::Ready);
     }
 
     #[test]

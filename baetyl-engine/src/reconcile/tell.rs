@@ -6,6 +6,7 @@ use baetyl_core_lib::spec::{AppInfo, Report, Status};
 use super::Reconciler;
 use super::book::App;
 use super::execute::Key;
+use super::filter::scopes;
 use super::observe::Sighting;
 use super::status::{Told, fill, progress, status};
 use super::update::{Phase, Work};
@@ -18,7 +19,7 @@ impl Reconciler {
         }
         let mut report = Report::default();
         let usage = self.usage.borrow_and_update().clone();
-        for scope in self.config.role.scopes() {
+        for scope in scopes(self.config.role) {
             let Some(wanted) = self.book.wanted.get(scope) else { continue };
             let mine = self.book.apps.iter().filter(|((of, _), _)| of == scope);
             let mut told: Vec<Told> = mine.filter_map(|(key, app)| self.tell_app(key, app)).collect();

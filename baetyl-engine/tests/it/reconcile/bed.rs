@@ -1,9 +1,11 @@
 //! A node without a cloud: the desire is set by the test.
 
+#![expect(clippy::unwrap_used, reason = "a bed that cannot be made fails its test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use baetyl_core_lib::application::Scope;
+use baetyl_core_lib::application::{Role, Scope};
 use baetyl_core_lib::engine::Engine;
 use baetyl_core_lib::shadow::{Shadow, StoredShadow};
 use baetyl_core_lib::spec::{AppInfo, AppSpec, AppStats, Desire, Report};
@@ -13,7 +15,7 @@ use baetyl_core_lib::testing::{
     AppBuilder, FakeEngine, FakeObjects, FixedResources, MemoryDisk, SeededRandom, app,
 };
 use baetyl_engine::collect::Usage;
-use baetyl_engine::reconcile::{Parts, ReconcileConfig, Reconciler, Role};
+use baetyl_engine::reconcile::{Parts, ReconcileConfig, Reconciler};
 use tokio::sync::watch;
 
 /// Everything that outlives an agent.
@@ -83,7 +85,6 @@ impl Bed {
     }
 
     /// Lets this many seconds pass.
-    #[expect(clippy::unused_self, reason = "reads as what happens to the bed")]
     pub(super) async fn pass(&self, seconds: f64) {
         tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     }

@@ -1,9 +1,8 @@
 //! What is reported, and how quiet a node at rest is.
 
-use baetyl_core_lib::application::Scope;
+use baetyl_core_lib::application::{Role, Scope};
 use baetyl_core_lib::shadow::Shadow;
 use baetyl_core_lib::spec::{AppInfo, Desire, Section};
-use baetyl_engine::reconcile::Role;
 
 use super::bed::{Bed, named, web};
 
