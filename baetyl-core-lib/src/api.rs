@@ -119,6 +119,31 @@ impl Context {
 /// | `POST /agent/sts` | credentials for the cloud's object storage |
 ///
 /// A dropped future has changed all that was asked or nothing.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use baetyl_core_lib::api::{Context, Request, handle};
+/// use baetyl_core_lib::shadow::StoredShadow;
+/// use baetyl_core_lib::store::MemoryStore;
+/// use baetyl_core_lib::testing::ManualClock;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), baetyl_core_lib::store::StoreError> {
+/// let shadow = Arc::new(StoredShadow::open(Arc::new(MemoryStore::new())).await?);
+/// let clock = Arc::new(ManualClock::at("2026-01-01T00:00:00Z"));
+/// let context = Context::new("edge-a".to_owned(), shadow, None, vec![], clock);
+///
+/// let request = Request {
+///     method: "PUT".to_owned(),
+///     path: "/node/properties".to_owned(),
+///     body: r#"{"lamp":"on"}"#.into(),
+///     ..Request::default()
+/// };
+/// assert_eq!(handle(&context, request).await.body, r#"{"lamp":"on"}"#);
+/// # Ok(())
+/// # }
+/// ```
 pub async fn handle(context: &Context, request: Request) -> Response {
     let path = request.path.strip_prefix('/').unwrap_or(&request.path);
     let segments: Vec<&str> = path.split('/').collect();

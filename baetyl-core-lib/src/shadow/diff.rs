@@ -96,6 +96,14 @@ fn same_apps(left: &[AppInfo], right: &[AppInfo]) -> bool {
 ///
 /// A document that is no map is replaced whole. A `null` that `modified` holds in a map cannot be told from
 /// "remove" when the patch is applied; that is RFC 7396's limit.
+///
+/// ```
+/// use baetyl_core_lib::shadow::diff::diff;
+/// use serde_json::json;
+///
+/// let patch = diff(&json!({"version": "43", "core": {}}), &json!({"version": "45"}));
+/// assert_eq!(patch, json!({"version": "45", "core": null}));
+/// ```
 #[must_use]
 pub fn diff(original: &Value, modified: &Value) -> Value {
     match (original, modified) {

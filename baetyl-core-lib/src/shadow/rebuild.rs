@@ -21,6 +21,16 @@ impl From<&Report> for Sent {
 ///
 /// A section that the answer holds replaces the stored one. One that the answer lacks equals what was sent,
 /// because the cloud compares with that. `null`, and a section in neither report nor answer, say nothing.
+///
+/// ```
+/// use baetyl_core_lib::shadow::rebuild::{Sent, rebuild};
+/// use baetyl_core_lib::spec::{AppInfo, Delta, Desire};
+///
+/// // "{}" is news too: what was sent is what is desired, even when something else was pending.
+/// let pending = Desire { apps: Some(vec![AppInfo::new("web", "2")]), ..Desire::default() };
+/// let sent = Sent { apps: Some(vec![AppInfo::new("web", "1")]), sysapps: None };
+/// assert_eq!(rebuild(&pending, &sent, &Delta::default()).apps, sent.apps);
+/// ```
 #[must_use]
 pub fn rebuild(stored: &Desire, sent: &Sent, answer: &Delta) -> Desire {
     Desire {

@@ -21,6 +21,26 @@ const PROPERTIES: &str = "nodeprops";
 const FORMAT: u32 = 1;
 
 /// The stock shadow, over a store.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use baetyl_core_lib::shadow::{Shadow, StoredShadow};
+/// use baetyl_core_lib::spec::{AppInfo, Desire};
+/// use baetyl_core_lib::store::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), baetyl_core_lib::store::StoreError> {
+/// let store = MemoryStore::new();
+/// let shadow = StoredShadow::open(Arc::new(store.clone())).await?;
+/// let desire = Desire { apps: Some(vec![AppInfo::new("web", "1")]), ..Desire::default() };
+/// shadow.apply_desire(desire.clone()).await?;
+///
+/// let after_a_restart = StoredShadow::open(Arc::new(store)).await?;
+/// assert_eq!(**after_a_restart.desire().borrow(), desire);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct StoredShadow {
     store: Arc<dyn Store>,

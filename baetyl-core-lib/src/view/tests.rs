@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -169,4 +170,48 @@ fn recorded_reports_are_shown_as_the_original_shows_them() {
         checked += 1;
     }
     assert!(checked >= 10, "only {checked} recorded reports were checked");
+}
+
+proptest! {
+    /// A section of any shape is left out or shown; the rest stays, and what is shown can be read again.
+    #[test]
+    fn a_report_of_any_shape_is_shown(
+        section in prop::sample::select(vec!["time", "apps", "core", "appstats", "node", "nodestats", "modeinfo"]),
+        shape in any_shape(),
+    ) {
+        let mut report = json!({"sysapps": [{"name": "s", "version": "1"}]});
+        report[section] = shape;
+        let shown = show(&report).report;
+        prop_assert_eq!(shown.sysapps.len(), 1);
+        let again: ReportView = serde_json::from_value(json!(shown)).unwrap();
+        prop_assert_eq!(again, shown);
+    }
+}
+
+fn any_shape() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(Value::from),
+        "[0-9]{1,20}[.KimnEe-]{0,3}".prop_map(Value::from),
+        Just("9999-12-31T23:59:59Z".into()),
+    ];
+    let key = prop::sample::select(vec![
+        "usage",
+        "capacity",
+        "cpu",
+        "memory",
+        "extension",
+        "diskUsed",
+        "instances",
+        "hostname",
+        "nodeName",
+    ]);
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map(key.clone(), inner, 0..4).prop_map(|map| Value::Object(
+                map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+            )),
+        ]
+    })
 }

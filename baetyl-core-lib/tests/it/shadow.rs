@@ -338,6 +338,34 @@ async fn a_damaged_value_is_named_and_can_be_removed() {
     }
 }
 
+/// What format 1 wrote is read forever.
+#[tokio::test]
+async fn what_was_stored_by_format_1_is_read_and_written_again_the_same() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let stored = |key: &str| {
+        let text = std::fs::read_to_string(folder.join(format!("disk-{key}-1.json"))).unwrap();
+        (Table::Node, key.to_owned(), text.trim_end().as_bytes().to_vec())
+    };
+    let written = [stored("desire"), stored("nodeprops")];
+    let old = Arc::new(MoodyStore::default());
+    for (table, key, bytes) in written.clone() {
+        old.values.lock().unwrap().insert((table, key), bytes);
+    }
+    let shadow = StoredShadow::open(old).await.unwrap();
+    let (desire, report) = (shadow.desire().borrow().clone(), shadow.report().borrow().clone());
+    assert_eq!(desire.apps, Some(apps(&[("web", "1")])));
+    assert_eq!(report.nodeprops, properties(json!({"lamp": "on"})));
+
+    let new = Arc::new(MoodyStore::default());
+    let shadow = StoredShadow::open(new.clone()).await.unwrap();
+    shadow.apply_desire((*desire).clone()).await.unwrap();
+    shadow.merge_report((*report).clone()).await.unwrap();
+    for (table, key, bytes) in written {
+        let again: Value = serde_json::from_slice(&new.load(table, &key).await.unwrap().unwrap()).unwrap();
+        assert_eq!(again, serde_json::from_slice::<Value>(&bytes).unwrap());
+    }
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
