@@ -93,32 +93,45 @@ impl RedbStore {
     }
 
     /// Writes what waits, joined, until nothing waits any more.
-    fn write_all(file: &File, queue: &Mutex<Queue>) {
+    fn write_all(file: Arc<File>, queue: &Mutex<Queue>) {
+        let mut batch = std::mem::take(&mut lock(queue).waiting);
         loop {
-            let batch = {
+            let answers = write(&file, batch);
+            let next = {
                 let mut queue = lock(queue);
-                if queue.waiting.is_empty() {
-                    queue.writing = false;
-                    return;
-                }
+                queue.writing = !queue.waiting.is_empty();
                 std::mem::take(&mut queue.waiting)
             };
-            let joined = batch.iter().flat_map(|waiting| &waiting.changes);
-            let alone = batch.len() == 1;
-            let result = file.commit(joined);
-            if alone || result.is_ok() {
-                let mut result = Some(result);
-                for waiting in batch {
-                    // The waiter may have gone; its commit stands all the same.
-                    drop(waiting.done.send(result.take().unwrap_or(Ok(()))));
-                }
-                continue;
+            if next.is_empty() {
+                // Whoever hears that all is written may open the file again.
+                drop(file);
+                return answer(answers);
             }
-            // One that cannot be must not fail the others: each by itself, with its own error.
-            for waiting in batch {
-                drop(waiting.done.send(file.commit(waiting.changes.iter())));
-            }
+            answer(answers);
+            batch = next;
         }
+    }
+}
+
+type Answer = (oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>);
+
+fn write(file: &File, batch: Vec<Waiting>) -> Vec<Answer> {
+    let joined = file.commit(batch.iter().flat_map(|waiting| &waiting.changes));
+    if batch.len() > 1 && joined.is_err() {
+        // One that cannot be must not fail the others: each by itself, with its own error.
+        return batch
+            .into_iter()
+            .map(|waiting| (waiting.done, file.commit(waiting.changes.iter())))
+            .collect();
+    }
+    let mut joined = Some(joined);
+    batch.into_iter().map(|waiting| (waiting.done, joined.take().unwrap_or(Ok(())))).collect()
+}
+
+fn answer(answers: Vec<Answer>) {
+    for (done, result) in answers {
+        // The waiter may have gone; its commit stands all the same.
+        drop(done.send(result));
     }
 }
 
@@ -149,7 +162,7 @@ impl Store for RedbStore {
         };
         if begin {
             let (file, queue) = (Arc::clone(&self.file), Arc::clone(&self.queue));
-            self.pool.submit(Box::new(move || Self::write_all(&file, &queue)));
+            self.pool.submit(Box::new(move || Self::write_all(file, &queue)));
         }
         result.await.unwrap_or_else(|_| Err(self.file.failed("write", Lost)))
     }

@@ -152,7 +152,10 @@ impl Link for MemoryLink {
         let answer = if lost { Err(dead()) } else { answer };
         self.lock().state = match &answer {
             Ok(_) => LinkState::Succeeded,
-            Err(LinkError::Rejected { status: 404, body, .. }) => LinkState::NodeNotFound(body.clone()),
+            Err(LinkError::Rejected { status: 404, body, .. }) if body.contains("(node) resource") => {
+                LinkState::NodeNotFound(body.clone())
+            }
+            Err(LinkError::Rejected { status, .. }) if !matches!(status, 401 | 403) => LinkState::Succeeded,
             Err(error) => LinkState::NetworkError(Chain(error).to_string()),
         };
         answer
