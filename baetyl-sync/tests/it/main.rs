@@ -1,5 +1,10 @@
 //! What the cloud side does against servers on loopback and fakes with state.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 mod fake;
 mod resource;
 mod syncer;
+mod http;
+mod server;
+mod wire;
