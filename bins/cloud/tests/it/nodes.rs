@@ -1,0 +1,5 @@
+//! What is ours: activation, isolation, objects, push.
+
+use serde_json::{Value, json};
+
+use crate::client::Running;
