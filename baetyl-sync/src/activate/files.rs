@@ -84,7 +84,9 @@ pub(super) fn keep(
     if key != made {
         write(disk, &files.key, key).map_err(failed)?;
     }
-    write(disk, &files.ca, &given.ca).map_err(failed)?;
+    if !given.ca.is_empty() {
+        write(disk, &files.ca, &given.ca).map_err(failed)?;
+    }
     write(disk, &files.cert, &given.cert).map_err(failed)?;
     Ok(identity.common_name().clone())
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[cfg(feature = "activate")]
+mod activate;
 mod fake;
 mod resource;
 mod syncer;
