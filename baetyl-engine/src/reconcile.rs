@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baetyl_core_lib::application::Role;
+use baetyl_core_lib::application::{Role, Scope};
 use baetyl_core_lib::cert::CertIssuer;
 use baetyl_core_lib::clock::Random;
 use baetyl_core_lib::durable::Disk;
-use baetyl_core_lib::engine::Engine;
+use baetyl_core_lib::engine::{Engine, EngineError};
 use baetyl_core_lib::error::Chain;
 use baetyl_core_lib::object::ObjectSource;
 use baetyl_core_lib::resource::ResourceSource;
@@ -20,6 +20,7 @@ use baetyl_core_lib::shadow::Shadow;
 use baetyl_core_lib::spec::{Desire, Report};
 use baetyl_core_lib::store::Store;
 use baetyl_core_lib::task::{Blocking, TaskScope};
+use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -299,6 +300,26 @@ impl Reconciler {
     fn now(&self) -> Duration {
         self.start.elapsed()
     }
+}
+
+/// Ends everything that this role runs, and returns when it has ended: for a person who stops a whole node.
+/// All that was made stays, so that the next start of the reconciler runs it again. End the reconciler first.
+///
+/// # Errors
+/// The first that an engine gave; the rest is stopped all the same.
+pub async fn drain(engines: &[Arc<dyn Engine>], role: Role) -> Result<(), EngineError> {
+    let mut drained = Ok(());
+    for scope in filter::scopes(role).iter().rev() {
+        let stops = engines.iter().map(|engine| drain_one(&**engine, role, *scope));
+        drained = drained.and(join_all(stops).await.into_iter().collect());
+    }
+    drained
+}
+
+async fn drain_one(engine: &dyn Engine, role: Role, scope: Scope) -> Result<(), EngineError> {
+    let mine = engine.inventory(scope).await?.into_iter().map(|state| state.info);
+    let mine: Vec<_> = mine.filter(|info| filter::manages(role, scope, &info.name)).collect();
+    join_all(mine.iter().map(|info| engine.stop(scope, info))).await.into_iter().collect()
 }
 
 async fn listen(engine: Arc<dyn Engine>, news: Arc<Notify>, token: CancellationToken) {

@@ -176,7 +176,7 @@ impl Book {
                 .collect();
             let runs =
                 |sighting: &Sighting| known.iter().any(|facts| facts.version == sighting.state.info.version);
-            if !app.sightings.iter().all(runs) {
+            if !app.record.is_empty() && !app.sightings.iter().all(runs) {
                 return None;
             }
             known.into_iter().for_each(|facts| keep.version(name, facts));
@@ -232,6 +232,7 @@ impl App {
     pub(super) fn turn(&mut self, record: Record, now: Duration, random: &dyn Random) {
         self.record = record;
         self.resolved = None;
+        self.renewed = None;
         self.live = Live { version: std::mem::take(&mut self.live.version), ..Live::default() };
         let failed = self.record.failed.as_ref().filter(|_| self.record.phase == Phase::Waiting);
         if let Some(failed) = failed.filter(|failed| failed.version == self.live.version) {

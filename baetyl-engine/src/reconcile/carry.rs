@@ -15,6 +15,9 @@ use super::plan::{Item, Plan};
 use super::update::{Busy, Phase, Record, Work};
 use super::{PROGRESS, RENEW_EVERY, Reconciler, SWEEP_AFTER, gc, records};
 
+/// How soon the store is tried again after it failed.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+
 impl Reconciler {
     /// Reads the durable states, once.
     pub(super) async fn load(&mut self) -> Result<(), StoreError> {
@@ -72,7 +75,6 @@ impl Reconciler {
                 app.put_off(&Chain(error).to_string(), now, &*self.random);
                 continue;
             }
-            app.renewed = None;
             match record {
                 Some(record) if matches!(record.phase, Phase::Good | Phase::Waiting) => {
                     tracing::info!(app = key.1, phase = ?record.phase, "state of update changed");
@@ -86,7 +88,7 @@ impl Reconciler {
         let rests = plan.commit.len() + plan.stick.len() + plan.forget.len() > 0;
         if let Some(error) = failed {
             tracing::warn!(error = %Chain(&error), "states of updates cannot be made durable");
-            self.wake(now + Duration::from_secs(1));
+            self.wake(now + STORE_AGAIN);
             return false;
         }
         if rests {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use baetyl_core_lib::application::Scope;
-use baetyl_core_lib::engine::{AppState, InstanceState};
+use baetyl_core_lib::engine::{AppState, InstanceState, Readiness};
 use baetyl_core_lib::object::Progress;
 use baetyl_core_lib::spec::{AppInfo, AppStats, InstanceStats, Report, Section, Status};
 
@@ -48,10 +48,18 @@ pub(super) fn status(state: &AppState) -> Status {
         Status::Unknown
     } else if !instances.is_empty() && all(&Status::Succeeded) {
         Status::Succeeded
-    } else if instances.iter().all(|one| matches!(one.status, Status::Running | Status::Succeeded)) {
+    } else if instances.iter().all(is_up) {
         Status::Running
     } else {
         Status::Pending
+    }
+}
+
+fn is_up(instance: &InstanceState) -> bool {
+    match instance.status {
+        Status::Running => instance.readiness != Readiness::NotReady,
+        Status::Succeeded => true,
+        _ => false,
     }
 }
 

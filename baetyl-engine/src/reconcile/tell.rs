@@ -23,12 +23,9 @@ impl Reconciler {
             let Some(wanted) = self.book.wanted.get(scope) else { continue };
             let mine = self.book.apps.iter().filter(|((of, _), _)| of == scope);
             let mut told: Vec<Told> = mine.filter_map(|(key, app)| self.tell_app(key, app)).collect();
-            told.extend(wanted.refused.iter().map(|(info, reason)| Told {
-                info: info.clone(),
-                status: Status::Unknown,
-                cause: reason.clone(),
-                ..Told::default()
-            }));
+            for (info, reason) in &wanted.refused {
+                refuse(&mut told, info, reason);
+            }
             let mut strangers: Vec<Told> =
                 self.book.strangers.get(scope).into_iter().flatten().map(stranger).collect();
             strangers.dedup_by(|later, first| later.info.name == first.info.name);
@@ -102,6 +99,17 @@ fn cause(app: &App, progress: Option<String>) -> String {
         parts.push(Chain(error).to_string());
     }
     parts.join("; ")
+}
+
+/// Tells of an entry of the desire that cannot be tried, beside what runs under its name.
+fn refuse(told: &mut Vec<Told>, info: &AppInfo, reason: &str) {
+    if let Some(known) = told.iter_mut().find(|known| known.info.name == info.name) {
+        let between = if known.cause.is_empty() { "" } else { "; " };
+        known.cause = format!("{}{between}{reason}", known.cause);
+    } else {
+        let cause = reason.to_owned();
+        told.push(Told { info: info.clone(), status: Status::Unknown, cause, ..Told::default() });
+    }
 }
 
 fn stranger(sighting: &Sighting) -> Told {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use baetyl_core_lib::application::{Role, Scope};
+use baetyl_core_lib::cert::CertIssuer;
 use baetyl_core_lib::engine::Engine;
 use baetyl_core_lib::shadow::{Shadow, StoredShadow};
 use baetyl_core_lib::spec::{AppInfo, AppSpec, AppStats, Desire, Report};
@@ -26,7 +27,10 @@ pub(super) struct Bed {
     pub(super) shadow: Arc<StoredShadow>,
     pub(super) store: Arc<dyn Store>,
     pub(super) role: Role,
-    usage: watch::Sender<Arc<Usage>>,
+    /// In place of `engine`, when there are any.
+    pub(super) engines: Vec<Arc<dyn Engine>>,
+    pub(super) certs: Option<Arc<dyn CertIssuer>>,
+    pub(super) usage: watch::Sender<Arc<Usage>>,
     agent: TaskScope,
 }
 
@@ -45,6 +49,8 @@ impl Bed {
             shadow: Arc::new(shadow),
             store,
             role: Role::Core,
+            engines: Vec::new(),
+            certs: None,
             usage,
             agent: TaskScope::new(),
         }
@@ -54,10 +60,10 @@ impl Bed {
         let engine: Arc<dyn Engine> = Arc::new(self.engine.clone());
         Parts {
             shadow: self.shadow.clone(),
-            engines: vec![engine],
+            engines: if self.engines.is_empty() { vec![engine] } else { self.engines.clone() },
             resources: Arc::new(self.resources.clone()),
             objects: Arc::new(self.objects.clone()),
-            certs: None,
+            certs: self.certs.clone(),
             store: self.store.clone(),
             disk: Arc::new(MemoryDisk::new()),
             pool: Arc::new(Inline),

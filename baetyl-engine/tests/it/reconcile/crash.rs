@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use baetyl_core_lib::application::Role;
+use baetyl_core_lib::engine::Engine;
 use baetyl_core_lib::store::{Change, MemoryStore, Store, StoreError, Table};
 use baetyl_core_lib::testing::Fault;
+use baetyl_engine::reconcile::drain;
 use tokio_util::sync::CancellationToken;
 
 use super::bed::{Bed, web};
@@ -100,4 +103,54 @@ async fn cut_update(number: usize, keeps_last: bool, broken: bool) -> bool {
     assert_eq!(bed.running(), [expected], "cut at {number}, kept {keeps_last}, broken {broken}");
     assert_eq!(bed.reported(), [expected]);
     cut.is_cancelled()
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_its_states_lost_a_node_takes_over_what_runs_and_is_wanted() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    let before = bed.stats("web").instances;
+    bed.stop().await;
+    bed.store = Arc::new(MemoryStore::new());
+    bed.start().await;
+    bed.pass(4.0).await;
+    assert_eq!(bed.stats("web").instances, before);
+    assert_eq!(bed.stats("web").cause, "");
+    bed.want(Vec::new()).await;
+    bed.pass(1.0).await;
+    assert!(bed.running().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_stops_nothing_and_the_update_goes_on_when_there_is_room() {
+    let store = Arc::new(MemoryStore::new());
+    let mut bed = Bed::over(store.clone()).await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    store.take_room();
+    bed.desire(&[web("2")]).await;
+    bed.pass(60.0).await;
+    assert_eq!(bed.running(), ["web@1"]);
+    assert!(bed.stats("web").cause.contains("no room on the disk"), "{}", bed.stats("web").cause);
+    store.give_room();
+    bed.pass(120.0).await;
+    assert_eq!(bed.running(), ["web@2"]);
+    assert_eq!(bed.stats("web").cause, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_drained_runs_the_same_again() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    bed.stop().await;
+    let engine: Arc<dyn Engine> = Arc::new(bed.engine.clone());
+    drain(&[engine], Role::Core).await.unwrap();
+    assert!(bed.running().is_empty());
+    bed.start().await;
+    assert_eq!(bed.running(), ["web@1"]);
 }

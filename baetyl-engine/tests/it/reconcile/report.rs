@@ -1,8 +1,13 @@
 //! What is reported, and how quiet a node at rest is.
 
+use std::sync::Arc;
+
 use baetyl_core_lib::application::{Role, Scope};
+use baetyl_core_lib::engine::InstanceUsage;
 use baetyl_core_lib::shadow::Shadow;
 use baetyl_core_lib::spec::{AppInfo, Desire, Section};
+
+use baetyl_engine::collect::Usage;
 
 use super::bed::{Bed, named, web};
 
@@ -47,10 +52,18 @@ async fn init_runs_core_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_variable_of_ours_comes_last_and_relative_paths_stay_inside() {
+async fn what_instances_use_is_reported_beside_how_they_fare() {
     let mut bed = Bed::new().await;
     bed.start().await;
-    bed.desire(&[named("web", "1").env("BAETYL_APP_NAME", "mine").host_path("up", "../../etc", "/x").spec()])
-        .await;
-    assert_eq!(bed.running(), ["web@1"]);
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    let mut usage = Usage::default();
+    let name = "web-1-server-0".to_owned();
+    usage.insert(Scope::User, InstanceUsage { name: name.clone(), cpu: 0.25, memory: 1024 });
+    bed.usage.send_replace(Arc::new(usage));
+    bed.pass(0.1).await;
+    let stats = bed.stats("web");
+    assert_eq!(stats.instances[&name].usage["cpu"], "0.250");
+    assert_eq!(stats.instances[&name].usage["memory"], "1024");
+    assert_eq!(stats.instances[&name].app_name, "web");
 }

@@ -178,3 +178,45 @@ async fn after_an_update_nothing_is_kept_but_what_is_named() {
     let names: Vec<_> = kept.iter().map(|info| format!("{}@{}", info.name, info.version)).collect();
     assert_eq!(names, ["web@2"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn versions_that_come_faster_than_they_settle_each_run_and_the_last_one_stays() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    for number in 1..=20 {
+        bed.desire(&[web(&number.to_string())]).await;
+        assert!(bed.running().contains(&format!("web@{number}")), "{:?}", bed.running());
+        bed.pass(1.8).await;
+    }
+    bed.pass(4.0).await;
+    assert_eq!(bed.running(), ["web@20"]);
+    assert_eq!(bed.reported(), ["web@20"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_taken_back_while_it_comes_up_goes() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    for fault in [Fault::HangPrepare, Fault::HangApply, Fault::NeverReady] {
+        bed.engine.fault("web", "1", fault);
+        bed.desire(&[web("1")]).await;
+        bed.want(Vec::new()).await;
+        bed.pass(1.0).await;
+        assert!(bed.running().is_empty(), "{fault:?}");
+        assert!(bed.report().appstats.value().unwrap().is_empty(), "{fault:?}");
+        bed.engine.mend("web", "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_no_application_is_told_and_disturbs_no_other() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(4.0).await;
+    bed.want(vec![AppInfo::new("../etc", "1"), AppInfo::new("web", "..")]).await;
+    bed.pass(1.0).await;
+    assert_eq!(bed.running(), ["web@1"]);
+    assert!(bed.stats("../etc").cause.contains("is not valid"));
+    assert!(bed.stats("web").cause.contains("version \"..\" is not valid"));
+}
