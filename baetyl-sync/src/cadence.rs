@@ -129,6 +129,7 @@ impl Cadence {
             Event::Failed { retry_after } => {
                 self.under_way = false;
                 self.failures = self.failures.saturating_add(1);
+                self.push = false;
                 // One step further than it is, so that the first try again is spread as well.
                 let delay = self.backoff().delay(self.failures.saturating_add(1), random);
                 let asked = retry_after.unwrap_or_default().min(LONGEST_BACKOFF);

@@ -73,6 +73,8 @@ pub struct Syncer {
     told: Option<Arc<Report>>,
     /// Whether the last report failed: a line that is dead for days is not worth a warning each time.
     failing: bool,
+    /// Whether the last report was answered, and no news came since.
+    settled: bool,
     poll_failures: u32,
 }
 
@@ -94,7 +96,15 @@ impl Syncer {
     /// A syncer that has not begun.
     pub fn new(parts: SyncerParts) -> Self {
         let cadence = Cadence::new(parts.config.intervals);
-        Self { parts, cadence, origin: Instant::now(), told: None, failing: false, poll_failures: 0 }
+        Self {
+            parts,
+            cadence,
+            origin: Instant::now(),
+            told: None,
+            failing: false,
+            settled: false,
+            poll_failures: 0,
+        }
     }
 
     /// Reports until `shutdown` is cancelled; then lets a report that is under way come to its end, sends one
@@ -106,7 +116,7 @@ impl Syncer {
         self.origin = Instant::now();
         loop {
             if poll.is_none() {
-                poll = self.start_poll(exchange.is_some());
+                poll = self.start_poll();
             }
             let now = Arc::clone(&report.borrow_and_update());
             self.look(&now);
@@ -120,10 +130,10 @@ impl Syncer {
                 (sent, answer) = ready(&mut exchange) => Woken::Answer(sent, answer),
                 // The future is kept and polled on.
                 news = ready(&mut poll) => Woken::Poll(news),
-                // Cancel-safe: a change stays marked as not seen.
-                changed = report.changed() => if changed.is_ok() { Woken::Report } else { Woken::Stop },
                 // Cancel-safe: the moment is fixed.
                 () = at(due) => Woken::Due,
+                // Cancel-safe: a change stays marked as not seen.
+                changed = report.changed() => if changed.is_ok() { Woken::Report } else { Woken::Stop },
             };
             match woken {
                 Woken::Stop => break,
@@ -210,9 +220,9 @@ impl Syncer {
         Ok(())
     }
 
-    /// Starts waiting for news where that is to be had. Not beside a report: its answer brings the news.
-    fn start_poll(&self, reporting: bool) -> Option<Poll> {
-        if reporting || self.parts.role == Role::Init || self.parts.link.changes().is_none() {
+    /// Starts waiting for news where that is to be had, and once it is known what there was before.
+    fn start_poll(&self) -> Option<Poll> {
+        if !self.settled || self.parts.role == Role::Init || self.parts.link.changes().is_none() {
             return None;
         }
         let delay = match self.poll_failures {
@@ -268,6 +278,11 @@ impl Syncer {
     }
 
     fn on(&mut self, event: Event) {
+        match event {
+            Event::Answered { .. } => self.settled = true,
+            Event::Sent | Event::Failed { .. } | Event::News => self.settled = false,
+            Event::Changed | Event::PushLost => {}
+        }
         self.cadence.on(self.origin.elapsed(), self.parts.random.next_u32(), event);
     }
 }

@@ -17,6 +17,7 @@ use baetyl_core_lib::spec::{Kind, Message};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
+use rustls::ClientConfig;
 
 use self::answer::Answer;
 use self::changes::{Changes, EXTENSION, OFFER};
@@ -33,7 +34,8 @@ const DATE: &str = "date";
 /// Requests over HTTP.
 #[derive(Debug)]
 pub(super) struct HttpLink {
-    client: Client,
+    tls: ClientConfig,
+    client: Mutex<Client>,
     addresses: Vec<Address>,
     config: HttpConfig,
     templates: Templates,
@@ -69,18 +71,11 @@ impl HttpLink {
         };
         let tls = tls::client_config(&trust, Some(identity), clock)
             .map_err(|error| LinkError::Invalid { reason: Chain(&error).to_string() })?;
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(concat!("baetyl/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(config.tls_handshake_timeout)
-            .tcp_nodelay(true)
-            .tcp_keepalive(config.keepalive)
-            .pool_idle_timeout(config.idle_conn_timeout)
-            .pool_max_idle_per_host(config.max_idle_conns)
-            .build()
+        let client = client(&config, tls.clone())
             .map_err(|error| LinkError::Invalid { reason: Chain(&error).to_string() })?;
         Ok(Self {
-            client,
+            tls,
+            client: Mutex::new(client),
             addresses,
             config,
             templates: Templates::new(env),
@@ -102,14 +97,13 @@ impl HttpLink {
                     return Ok((index, answer));
                 }
                 Err(error) if is_final(&error) => return Err(error),
-                Err(error) => match order.next() {
-                    Some(next) => {
-                        let address = &self.addresses[index].text;
-                        tracing::warn!(address, error = %Chain(&error), "address failed, the next one is asked");
-                        index = next;
-                    }
-                    None => return Err(error),
-                },
+                Err(error) => {
+                    self.leave_silent_connection(&error);
+                    let Some(next) = order.next() else { return Err(error) };
+                    let address = &self.addresses[index].text;
+                    tracing::warn!(address, error = %Chain(&error), "address failed, the next one is asked");
+                    index = next;
+                }
             }
         }
     }
@@ -125,9 +119,22 @@ impl HttpLink {
     ) -> Result<Answer, LinkError> {
         let address = &self.addresses[index];
         let url = format!("{}/{}", address.text, path.trim_start_matches('/'));
-        let sent = self.client.post(url).headers(headers).body(body).timeout(timeout).send().await;
+        let client = lock(&self.client).clone();
+        let sent = client.post(url).headers(headers).body(body).timeout(timeout).send().await;
         let response = sent.map_err(|error| answer::failure(error, &address.text, timeout))?;
         answer::read(response, address, self.config.max_answer_size, timeout).await
+    }
+
+    /// A connection that swallows requests can look alive for long, behind a proxy for ever: after a timeout
+    /// the next request takes a new one. Requests that are still held keep the old one.
+    fn leave_silent_connection(&self, error: &LinkError) {
+        if !matches!(error, LinkError::Timeout { .. }) {
+            return;
+        }
+        match client(&self.config, self.tls.clone()) {
+            Ok(client) => *lock(&self.client) = client,
+            Err(error) => tracing::warn!(error = %Chain(&error), "connection is kept"),
+        }
     }
 
     async fn answered(&self, message: Message) -> Result<Message, LinkError> {
@@ -152,7 +159,7 @@ impl HttpLink {
         let offer = answer.header(EXTENSION).map(str::to_owned);
         message.content = answer.content(&self.addresses[index].text, &self.templates)?;
         if reports {
-            self.changes().offered(index, offer.as_deref());
+            lock(&self.changes).offered(index, offer.as_deref());
         }
         Ok(message)
     }
@@ -166,28 +173,40 @@ impl HttpLink {
             }
         }
     }
-
-    fn changes(&self) -> MutexGuard<'_, Changes> {
-        // Each change is one assignment: a panic elsewhere cannot leave it half done.
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[async_trait]
 impl Link for HttpLink {
     async fn request(&self, message: Message) -> Result<Message, LinkError> {
         let result = self.answered(message).await;
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state_after(&result);
+        *lock(&self.state) = state_after(&result);
         result
     }
 
     fn state(&self) -> LinkState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.state).clone()
     }
 
     fn changes(&self) -> Option<&dyn ChangeWait> {
-        self.changes().is_offered().then_some(self as &dyn ChangeWait)
+        lock(&self.changes).is_offered().then_some(self as &dyn ChangeWait)
     }
+}
+
+fn client(config: &HttpConfig, tls: ClientConfig) -> reqwest::Result<Client> {
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(concat!("baetyl/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(config.tls_handshake_timeout)
+        .tcp_nodelay(true)
+        .tcp_keepalive(config.keepalive)
+        .pool_idle_timeout(config.idle_conn_timeout)
+        .pool_max_idle_per_host(config.max_idle_conns)
+        .build()
+}
+
+/// Each change under these locks is one assignment: a panic elsewhere cannot leave it half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the cloud itself has spoken, so that another address would say the same. Something else at the

@@ -301,3 +301,16 @@ async fn a_poll_that_is_cut_off_is_an_error_and_the_cursor_stays() {
     assert_eq!(cursors, [br#"{"cursor":"1"}"#; 2]);
     assert_eq!(link.state(), LinkState::Succeeded, "a poll is no request");
 }
+
+#[tokio::test]
+async fn after_a_silent_request_the_next_one_takes_a_new_connection() {
+    let cloud = Cloud::start(|request| match request.connection {
+        1 => Act::Silence,
+        _ => Act::json(200, "{}"),
+    })
+    .await;
+    let config = HttpConfig { timeout: Duration::from_millis(200), ..cloud.config() };
+    let link = cloud.link_with(config).unwrap();
+    assert!(matches!(ask(&link).await, Err(LinkError::Timeout { .. })));
+    ask(&link).await.unwrap();
+}

@@ -5,6 +5,7 @@
 #[cfg(feature = "activate")]
 mod activate;
 mod fake;
+mod object;
 mod resource;
 mod syncer;
 mod http;

@@ -82,7 +82,7 @@ pub(crate) enum Act {
     /// Nothing, ever.
     Silence,
     /// Nothing for so long, then this.
-    Late(Duration, Box<Act>),
+    Late(Duration, Box<Self>),
     /// Held until this number is known, which is the cursor of the news.
     Held(watch::Receiver<u32>, u32),
 }

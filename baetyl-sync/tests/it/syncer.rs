@@ -211,6 +211,20 @@ async fn news_make_a_report_at_once_and_nothing_else_does_for_five_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cloud_that_tells_news_without_end_is_not_flooded() {
+    let node = Node::new().await;
+    node.link.offer_push();
+    node.say(json!({"apps": [], "sysapps": []})).await;
+    node.start(Role::Core);
+    for _ in 0..10_000 {
+        node.link.tell_news();
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(node.asked().len() <= 101, "{} reports in 10 s", node.asked().len());
+    assert!(node.link.polls() <= 101, "{} polls in 10 s", node.link.polls());
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_news_cannot_be_waited_for_the_cloud_is_asked_each_interval_again() {
     let node = Node::new().await;
     node.link.offer_push();

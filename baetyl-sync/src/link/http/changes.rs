@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::answer::{self, Answer};
-use super::{HttpLink, headers};
+use super::{HttpLink, headers, lock};
 
 /// The header in which extensions are offered, by both sides.
 pub(super) const EXTENSION: &str = "x-baetyl-ext";
@@ -93,14 +93,14 @@ impl ChangeWait for HttpLink {
     async fn wait(&self) -> Result<bool, LinkError> {
         loop {
             let (cursor, lives) = {
-                let changes = self.changes();
+                let changes = lock(&self.changes);
                 let Some(cursor) = changes.cursor.clone() else { return Ok(false) };
                 (cursor, changes.lives)
             };
             let started = Instant::now();
             match self.poll(&cursor, lives.unwrap_or(HOLD + GRACE)).await {
                 Ok(answer) if answer.status == StatusCode::NO_CONTENT => {
-                    self.changes().cuts = 0;
+                    lock(&self.changes).cuts = 0;
                     return Ok(false);
                 }
                 Ok(answer) => {
@@ -108,18 +108,19 @@ impl ChangeWait for HttpLink {
                     let content = answer.content(address, &self.templates)?;
                     let body: CursorBody = serde_json::from_str(content.get())
                         .map_err(|error| answer::bad(address, &format!("it holds no cursor, {error}")))?;
-                    if self.changes().told(&cursor, body.cursor) {
+                    if lock(&self.changes).told(&cursor, body.cursor) {
                         return Ok(true);
                     }
                 }
                 // This side ended it, before the way does.
                 Err(LinkError::Timeout { .. }) if lives.is_some() => return Ok(false),
                 Err(LinkError::Rejected { status: 404 | 405, .. }) => {
-                    self.changes().cursor = None;
+                    lock(&self.changes).cursor = None;
                     return Ok(false);
                 }
                 Err(error) => {
-                    self.changes().cut_off(started.elapsed());
+                    self.leave_silent_connection(&error);
+                    lock(&self.changes).cut_off(started.elapsed());
                     return Err(error);
                 }
             }
