@@ -45,6 +45,7 @@ pub(crate) fn routes() -> Router<Admin> {
         .merge(modules())
         .merge(batches::routes())
         .merge(objects::routes())
+        .route("/health", get(async || done(Ok(()))))
 }
 
 fn nodes() -> Router<Admin> {

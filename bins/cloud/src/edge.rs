@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::error::ServiceError;
-use crate::http::{Answer, Peer, read};
+use crate::http::{Answer, Peer, done, read};
 use crate::objects::ObjectFiles;
 use crate::service::{Cloud, ReportContext};
 
@@ -34,6 +34,7 @@ pub(crate) fn routes() -> Router<Edge> {
         .route("/v1/sync/desire", post(desire))
         .route("/v1/sync/changes", post(changes))
         .route("/v1/objects/{sha256}", get(object))
+        .route("/health", get(health))
 }
 
 async fn report(
@@ -67,6 +68,10 @@ async fn desire(
     check_kind(&headers, "desire")?;
     let body = read(body, MOST).await?;
     Ok(Json(edge.cloud.desire_request(&node, &body).await?))
+}
+
+async fn health(State(edge): State<Edge>, Extension(peer): Extension<Peer>) -> Answer {
+    done(node(&edge, &peer).map(drop))
 }
 
 #[derive(Deserialize)]
@@ -109,9 +114,8 @@ async fn object(
 fn node(edge: &Edge, peer: &Peer) -> Result<String, ServiceError> {
     match &peer.identity {
         Some((namespace, node)) if namespace == edge.cloud.namespace() => Ok(node.clone()),
-        Some((namespace, _)) => Err(ServiceError::Denied {
-            reason: format!("the certificate is for namespace {namespace:?}, which is not here"),
-        }),
+        // A namespace that is not here has no nodes.
+        Some((_, node)) => Err(ServiceError::not_found("node", node)),
         None => Err(ServiceError::Denied {
             reason: "the certificate's common name is not <namespace>.<node>".to_owned(),
         }),

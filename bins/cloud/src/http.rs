@@ -82,14 +82,13 @@ pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ServiceError
     }
 }
 
-/// A router with what every server does: health, unknown routes, request ids, compression.
+/// A router with what every server does: unknown routes, request ids, compression.
 pub(crate) fn dress<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     state: S,
     random: Arc<dyn Random>,
 ) -> Router {
     routes
-        .route("/health", axum::routing::get(async || done(Ok(()))))
         .fallback(unknown)
         .method_not_allowed_fallback(async || ServiceError::Route)
         .layer(middleware::from_fn(compress))

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use crate::error::ServiceError;
-use crate::http::{Peer, read};
+use crate::http::{Peer, done, read};
 use crate::objects::ObjectFiles;
 use crate::pki::Pki;
 use crate::service::Cloud;
@@ -25,7 +25,10 @@ pub(crate) struct Init {
 }
 
 pub(crate) fn routes() -> Router<Init> {
-    Router::new().route("/v1/active", post(activate)).route("/v1/objects/{sha256}", get(object))
+    Router::new()
+        .route("/v1/active", post(activate))
+        .route("/v1/objects/{sha256}", get(object))
+        .route("/health", get(async || done(Ok(()))))
 }
 
 async fn activate(

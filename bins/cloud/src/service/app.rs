@@ -20,6 +20,7 @@ pub(super) const PROGRAM_MOUNT: &str = "/var/lib/baetyl/bin";
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Extras {
+    replica: Option<i64>,
     registries: Vec<ResourceRef>,
     services: Vec<ServiceExtras>,
     volumes: Vec<VolumeExtras>,
@@ -166,7 +167,20 @@ impl Cloud {
         tx.displace(name).await?;
         tx.delete(Kind::App, name);
         tx.delete(Kind::Meta, &cron_key(name));
+        tx.delete(Kind::Meta, &stopped_key(name));
         tx.commit().await
+    }
+
+    /// An application as its node gets it. One that was made without a count runs once: the original sends
+    /// the 0 that it shows, and nothing runs.
+    pub(super) async fn for_node(&self, mut app: AppSpec) -> Result<AppSpec, ServiceError> {
+        let counted = app.replica != 0 || app.services.iter().any(|service| service.replica != 0);
+        if !counted && !app.system && self.read::<bool>(Kind::Meta, &stopped_key(&app.name)).await?.is_none()
+        {
+            app.replica = 1;
+            app.services.iter_mut().for_each(|service| service.replica = 1);
+        }
+        Ok(app)
     }
 
     /// The applications that a node should run, in short.
@@ -274,6 +288,12 @@ impl Tx<'_> {
     async fn complete(&mut self, app: &mut AppSpec, extras: Extras) -> Result<(), ServiceError> {
         self.cloud.namespace().clone_into(&mut app.namespace);
         app.system = false;
+        let key = stopped_key(&app.name);
+        if extras.replica == Some(0) {
+            self.put(Kind::Meta, &key, "", &true)?;
+        } else if self.read::<bool>(Kind::Meta, &key).await?.is_some() {
+            self.delete(Kind::Meta, &key);
+        }
         fill(app);
         app_check::check(app, self.cloud.now())?;
         // The volumes and services of a base come first: the extras belong to the last ones.
@@ -322,6 +342,10 @@ impl Tx<'_> {
         let document = document.ok_or_else(|| ServiceError::not_found(word, name))?;
         Ok(document["version"].as_str().unwrap_or_default().to_owned())
     }
+}
+
+fn stopped_key(app: &str) -> String {
+    format!("stopped/{app}")
 }
 
 fn cron_key(app: &str) -> String {

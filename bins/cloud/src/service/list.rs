@@ -93,6 +93,9 @@ impl ListOptions {
             ("alias", &self.alias),
             ("continue", &self.continue_at),
             ("name", &self.name),
+            ("ready", &self.ready),
+            ("cluster", &self.cluster),
+            ("createSort", &self.create_sort),
         ] {
             if !text.is_empty() {
                 answer.insert(key.to_owned(), Value::from(text.as_str()));

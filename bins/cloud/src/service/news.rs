@@ -39,6 +39,11 @@ impl News {
         Poll { news: self, node: node.to_owned(), cursor }
     }
 
+    /// How many polls of a node are under way.
+    pub fn holds(&self, node: &str) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(node).map_or(0, |presence| presence.held)
+    }
+
     /// When the node was last seen polling: `now` while it does.
     pub(crate) fn seen(&self, node: &str, now: Timestamp) -> Option<Timestamp> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -280,7 +280,7 @@ impl Cloud {
                 metadata.insert("report".to_owned(), json!(entry.node.reported_at));
             }
         }
-        if let Some(props) = desire.nodeprops {
+        if let Some(props) = desire.nodeprops.filter(|props| !props.is_empty()) {
             state.insert("desire".to_owned(), json!(props));
             metadata.insert("desire".to_owned(), json!(entry.node.desired_at));
         }
@@ -312,7 +312,7 @@ impl Cloud {
         let since =
             |key: &String| times.get(key).filter(|_| old.get(key) == props.get(key)).copied().unwrap_or(now);
         node.desired_at = props.keys().map(|key| (key.clone(), since(key))).collect();
-        desire.nodeprops = (!props.is_empty()).then_some(props);
+        desire.nodeprops = Some(props);
         node.spec.version = tx.version();
         desire.version = tx.version();
         tx.put(Kind::Node, name, &node.spec.version, &node)?;

@@ -80,7 +80,8 @@ impl Cloud {
                     if !wanted.any(|app| app.name == info.name) {
                         return Err(ServiceError::not_found("app", &info.name));
                     }
-                    json!(self.version_of::<AppSpec>(Kind::App, info, |app| &app.version, "app").await?)
+                    let app = self.version_of::<AppSpec>(Kind::App, info, |app| &app.version, "app").await?;
+                    json!(self.for_node(app).await?)
                 }
                 kind @ (ResourceKind::Configuration | ResourceKind::Secret) => {
                     if mounts.is_none() {

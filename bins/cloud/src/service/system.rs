@@ -19,6 +19,8 @@ const SYSTEM_LABEL: &str = "baetyl-cloud-system";
 
 /// What a system application is made of.
 struct Plan<'a> {
+    /// The application's name, random end and all.
+    app: String,
     module: &'a str,
     args: &'a [&'a str],
     conf: String,
@@ -40,8 +42,10 @@ impl Tx<'_> {
             let host_port =
                 node.attr("BaetylCoreAPIPort").and_then(|port| port.parse().ok()).unwrap_or(30050);
             let port = Port { container_port: 80, host_port, protocol: "TCP".to_owned(), ..Port::default() };
-            let cert = self.create_node_cert(node)?;
+            let app = self.app_name("core");
+            let cert = self.create_node_cert(node, &app)?;
             let core = Plan {
+                app,
                 module: "core",
                 args: &["core"],
                 conf: kube_conf(&address, Some(seconds)),
@@ -51,6 +55,7 @@ impl Tx<'_> {
             };
             self.create_kube_app(node, &module.image, &core, Some(&cert))?;
             let init = Plan {
+                app: self.app_name("init"),
                 module: "init",
                 args: &["init"],
                 conf: kube_conf(&address, None),
@@ -64,6 +69,7 @@ impl Tx<'_> {
             let conf = "session:\n  sysTopics:\n    - \"$link\"\n    - \"$baetyl\"\nlogger:\n  level: debug\n  encoding: console";
             let port = Port { container_port: 50010, protocol: "TCP".to_owned(), ..Port::default() };
             let plan = Plan {
+                app: self.app_name("broker"),
                 module: "broker",
                 args: &[],
                 conf: conf.to_owned(),
@@ -86,6 +92,7 @@ impl Tx<'_> {
                 ..Port::default()
             });
             let plan = Plan {
+                app: self.app_name(name.strip_prefix("baetyl-").unwrap_or(name)),
                 module: name.strip_prefix("baetyl-").unwrap_or(name),
                 args: &[],
                 conf: "logger:\n  level: debug\n  encoding: console".to_owned(),
@@ -145,7 +152,7 @@ impl Tx<'_> {
         if data.is_empty() {
             return Ok(());
         }
-        let app_name = format!("baetyl-core-{}", self.cloud.random.word(9));
+        let app_name = self.app_name("core");
         let conf = self.native_conf(node).await?;
         let conf = self.create_config(
             node,
@@ -162,7 +169,7 @@ impl Tx<'_> {
         } else {
             Volume {
                 name: "node-cert".to_owned(),
-                secret: Some(self.create_node_cert(node)?),
+                secret: Some(self.create_node_cert(node, &app_name)?),
                 ..Volume::default()
             }
         });
@@ -198,6 +205,10 @@ impl Tx<'_> {
         Ok(conf)
     }
 
+    fn app_name(&self, module: &str) -> String {
+        format!("baetyl-{module}-{}", self.cloud.random.word(9))
+    }
+
     fn create_kube_app(
         &mut self,
         node: &NodeRecord,
@@ -206,9 +217,8 @@ impl Tx<'_> {
         cert: Option<&ResourceRef>,
     ) -> Result<(), ServiceError> {
         let name = format!("baetyl-{}", plan.module);
-        let app_name = format!("{name}-{}", self.cloud.random.word(9));
         let data = [("conf.yml".to_owned(), plan.conf.clone())].into();
-        let conf = self.create_config(node, &format!("{name}-conf"), &app_name, data, None)?;
+        let conf = self.create_config(node, &format!("{name}-conf"), &plan.app, data, None)?;
         let mut volumes = vec![config_volume(plan.conf_volume, &conf)];
         let mut mounts = vec![mount(plan.conf_volume, "/etc/baetyl", true)];
         if let Some(cert) = cert {
@@ -231,7 +241,7 @@ impl Tx<'_> {
             ..Service::default()
         };
         let invisible = plan.inner || plan.module == "function";
-        self.create_app_of(node, &app_name, invisible, service, volumes)
+        self.create_app_of(node, &plan.app, invisible, service, volumes)
     }
 
     fn create_app_of(
@@ -303,13 +313,12 @@ impl Tx<'_> {
     }
 
     /// A key and certificate for a node that did not make its own.
-    fn create_node_cert(&mut self, node: &NodeRecord) -> Result<ResourceRef, ServiceError> {
+    fn create_node_cert(&mut self, node: &NodeRecord, app: &str) -> Result<ResourceRef, ServiceError> {
         let cloud = self.cloud;
         let (cert, key) = cloud.authority.issue(&format!("{}.{}", cloud.namespace(), node.spec.name))?;
         let now = cloud.now_whole();
-        let mut labels = system_labels(node, "");
+        let mut labels = system_labels(node, app);
         labels.insert(SECRET_TYPE_LABEL.to_owned(), "config".to_owned());
-        labels.remove("baetyl-app-name");
         let parts = [("client.pem", cert), ("client.key", key), ("ca.pem", cloud.authority.ca_pem())];
         let secret = Secret {
             name: format!("crt-{}-{}", node.spec.name, cloud.random.word(9)),
