@@ -4,6 +4,7 @@
 
 #[cfg(feature = "activate")]
 mod activate;
+mod conformance;
 mod fake;
 mod object;
 mod resource;
