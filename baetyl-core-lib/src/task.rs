@@ -132,3 +132,117 @@ impl Blocking for Inline {
         job();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_ends_that_task_alone() {
+        let scope = TaskScope::new();
+        let done = Arc::new(AtomicBool::new(false));
+        let (go, gone) = oneshot::channel::<()>();
+        scope.spawn("bad", async { panic!("as it should") });
+        let flag = Arc::clone(&done);
+        scope.spawn("good", async move {
+            gone.await.unwrap();
+            flag.store(true, Ordering::Relaxed);
+        });
+        tokio::task::yield_now().await;
+        go.send(()).unwrap();
+        scope.wait().await;
+        assert!(done.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn stop_tells_all_tasks_and_waits_until_they_have_ended() {
+        let scope = TaskScope::new();
+        let ended = Arc::new(AtomicUsize::new(0));
+        for _ in 0..3 {
+            let (token, ended) = (scope.token().clone(), Arc::clone(&ended));
+            scope.spawn("worker", async move {
+                token.cancelled().await;
+                // What a task does to end in order is waited for too.
+                tokio::task::yield_now().await;
+                ended.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        scope.stop().await;
+        assert_eq!(ended.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn a_scope_stops_with_the_token_above_it_and_not_the_other_way_round() {
+        let above = CancellationToken::new();
+        let (first, second) = (TaskScope::under(&above), TaskScope::under(&above));
+        first.stop().await;
+        assert!(!above.is_cancelled() && !second.token().is_cancelled());
+        above.cancel();
+        assert!(second.token().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_pool_runs_no_more_jobs_at_once_than_it_is_wide() {
+        let pool = Pool::new(2);
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (began, begun) = mpsc::channel();
+        let (go, wait) = mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let jobs = TaskScope::new();
+        for _ in 0..6 {
+            let (pool, running, most) = (pool.clone(), Arc::clone(&running), Arc::clone(&most));
+            let (began, wait) = (began.clone(), Arc::clone(&wait));
+            jobs.spawn("job", async move {
+                let job = move || {
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    // Whoever listened may have heard enough.
+                    began.send(()).ok();
+                    wait.lock().unwrap().recv().unwrap();
+                    running.fetch_sub(1, Ordering::SeqCst);
+                };
+                blocking(&pool, job).await.unwrap();
+            });
+        }
+        tokio::task::yield_now().await;
+        let driver = TaskScope::new();
+        driver.spawn("driver", async move {
+            // Two have begun, and none begins until one of them ends.
+            let beside = Pool::new(1);
+            let first = blocking(&beside, move || {
+                begun.recv().unwrap();
+                begun.recv().unwrap();
+                begun
+            });
+            let begun = first.await.unwrap();
+            assert!(begun.try_recv().is_err());
+            for _ in 0..6 {
+                go.send(()).unwrap();
+            }
+        });
+        jobs.wait().await;
+        driver.wait().await;
+        assert_eq!(most.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_lost_and_its_place_is_not() {
+        let pool = Pool::new(1);
+        assert_eq!(blocking(&pool, || panic!("as it should")).await, Err::<(), _>(Lost));
+        assert_eq!(blocking(&pool, || 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_job_goes_on_when_nobody_waits_for_it_any_more() {
+        let pool = Pool::new(1);
+        let (go, wait) = mpsc::channel();
+        let (done, finished) = mpsc::channel();
+        let waiting = blocking(&pool, move || done.send(wait.recv().unwrap()).unwrap());
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, waiting).await.is_err());
+        go.send(7).unwrap();
+        assert_eq!(blocking(&pool, move || finished.recv().unwrap()).await, Ok(7));
+    }
+}

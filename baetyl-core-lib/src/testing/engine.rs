@@ -456,3 +456,6 @@ impl EventSource for FakeEngine {
         self.changed.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,31 @@ async fn every_power_cut_leaves_what_was_acknowledged_and_the_commit_under_way_w
 }
 
 #[tokio::test]
+async fn a_second_power_cut_while_the_first_is_mended_loses_nothing_more() {
+    let whole = MemoryDisk::new();
+    run(&whole).await;
+    let mut points = 0;
+    for number in 0..=whole.calls() {
+        let disk = MemoryDisk::new();
+        disk.cut_at(number);
+        let (before, after) = run(&disk).await;
+        let crashed = disk.crash(Tear::Torn(5));
+        let mended = crashed.crash(Tear::Lost);
+        drop(open(&mended).await.unwrap());
+        for second in 0..mended.calls() {
+            let again = crashed.crash(Tear::Lost);
+            again.cut_at(second);
+            drop(open(&again).await);
+            let store = open(&again.crash(Tear::Torn(6))).await.unwrap();
+            let found = values(&store).await;
+            assert!(found == before || found == after, "cut at {number}, then at {second}");
+            points += 1;
+        }
+    }
+    println!("{points} crash points while mending");
+}
+
+#[tokio::test]
 async fn power_cuts_while_a_file_is_set_aside_lose_neither_it_nor_the_agent() {
     let prepare = || {
         let disk = MemoryDisk::new();
