@@ -11,6 +11,7 @@ use rcgen::{
 use time::OffsetDateTime;
 
 /// What is made.
+#[derive(Clone, Copy)]
 pub(super) enum Kind<'a> {
     /// An authority, signed by itself.
     Root,

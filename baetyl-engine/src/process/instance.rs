@@ -120,21 +120,22 @@ mod tests {
         phase: Phase,
         child: Option<Process>,
         last_exit: Option<Ended>,
-        expected: (Status, Option<&str>),
+        status: &Status,
+        run: Option<&str>,
     ) {
         let seen = Seen::Alive(state(phase, child, last_exit));
         let instance = describe(InstanceState::new("i", "s"), &seen);
-        assert_eq!((instance.status, instance.run.as_deref()), expected);
+        assert_eq!((&instance.status, instance.run.as_deref()), (status, run));
         assert_eq!(instance.restarts, 4);
     }
 
     #[test]
     fn status_follows_the_phase() {
         let child = Some(Process { pid: 11, start: 2 });
-        check(Phase::Running, child, None, (Status::Running, Some("11:2")));
-        check(Phase::Waiting, None, Some(Ended::Code(3)), (Status::Pending, None));
-        check(Phase::Finished, None, Some(Ended::Code(0)), (Status::Succeeded, None));
-        check(Phase::Finished, None, Some(Ended::Signal(9)), (Status::Failed, None));
+        check(Phase::Running, child, None, &Status::Running, Some("11:2"));
+        check(Phase::Waiting, None, Some(Ended::Code(3)), &Status::Pending, None);
+        check(Phase::Finished, None, Some(Ended::Code(0)), &Status::Succeeded, None);
+        check(Phase::Finished, None, Some(Ended::Signal(9)), &Status::Failed, None);
     }
 
     #[test]

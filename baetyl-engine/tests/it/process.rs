@@ -20,6 +20,8 @@ use baetyl_engine::process::{OsSpawn, ProcessConfig, ProcessEngine};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
+mod conformance;
+
 const USER: Scope = Scope::User;
 
 /// A node's folders; whatever still runs in them at the end is killed.
