@@ -1,1 +1,22 @@
-//! Baetyl.
+//! The stock programs of a Baetyl node, as a library: `baetyl-init` activates the node and keeps core
+//! alive, `baetyl-core` manages it, and `baetyl` is both, the supervisor of instances and the device's
+//! command line in one file.
+//!
+//! Everything that touches the process is here: arguments, environment, signals, logs, sockets. What an
+//! agent does is in the package `baetyl`.
+
+pub mod cli;
+pub mod config;
+pub mod env;
+pub mod exit;
+pub mod logging;
+pub mod run;
+pub mod serve;
+pub mod signal;
+
+pub use self::cli::main;
+
+/// The platform of this node, in the words of program packages: `linux-amd64`.
+pub fn platform() -> String {
+    baetyl::sync::resource::platform()
+}

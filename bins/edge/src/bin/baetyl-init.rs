@@ -1,2 +1,12 @@
-//! Baetyl.
-fn main() {}
+//! Activates a node and keeps its core alive; also the supervisor of the instances that it starts.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    // Supervisors are this very program, too.
+    if arguments.get(1).is_none_or(|first| first != "program" && first != "init") {
+        arguments.insert(1, "init".into());
+    }
+    baetyl_edge::main(&arguments)
+}
