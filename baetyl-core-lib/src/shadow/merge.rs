@@ -56,10 +56,7 @@ pub fn merge_report(into: &mut Report, part: Report) {
     replace(&mut into.devices, devices);
     merge_core(&mut into.core, core);
     patch_properties(&mut into.nodeprops, nodeprops);
-    match (&mut into.modeinfo, modeinfo) {
-        (Section::Is(old), Section::Is(new)) => merge_or_replace(old, new),
-        (old, new) => replace(old, new),
-    }
+    replace(&mut into.modeinfo, modeinfo);
     for (key, value) in extra {
         match into.extra.get_mut(&key) {
             Some(old) => merge_or_replace(old, value),

@@ -112,6 +112,16 @@ fn a_member_without_runtime_and_machine_makes_a_native_node() {
 }
 
 #[test]
+fn the_one_member_of_an_old_node_is_a_master_by_its_host_name() {
+    let report = json!({"node": {"hostname": "kn", "os": "linux"}, "nodestats": {"usage": {"cpu": "1m"}}});
+    let shown = show(&report).report;
+    assert_eq!(
+        (shown.node["kn"].role.as_str(), shown.nodestats["kn"].usage["cpu"].as_str()),
+        ("master", "0.001")
+    );
+}
+
+#[test]
 fn sections_that_cannot_be_read_are_left_out_and_nothing_fails() {
     let hostile = json!({
         "time": {}, "apps": {}, "sysapps": "x", "core": 1, "appstats": [{"instances": []}], "node": "n",
