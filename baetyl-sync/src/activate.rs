@@ -4,10 +4,8 @@
 //! which the files are written. Knows nothing of links and desires.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use baetyl_core_lib::backoff::Backoff;
 use baetyl_core_lib::clock::{Clock, Random, Trust as ClockTrust};
@@ -20,111 +18,18 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 mod ask;
+mod config;
 #[cfg(test)]
 mod crash;
 mod files;
 mod fingerprint;
 mod page;
 
+pub use self::config::{ActivateConfig, BatchConfig, Field};
 pub use self::files::CertificateFiles;
 pub use self::fingerprint::{Facts, FingerprintError, Proof};
 
 use crate::tls::Trust;
-
-/// The batch that the node belongs to: `init.batch`.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct BatchConfig {
-    /// Its name.
-    pub name: String,
-    /// The cloud's namespace.
-    pub namespace: String,
-    /// `None`, `Token`, `Cert` or `Dongle`.
-    pub security_type: String,
-    /// The token.
-    pub security_key: String,
-    /// `kube` or `native`.
-    pub mode: String,
-}
-
-impl fmt::Debug for BatchConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BatchConfig")
-            .field("name", &self.name)
-            .field("namespace", &self.namespace)
-            .field("security_type", &self.security_type)
-            .field("security_key", &"[redacted]")
-            .field("mode", &self.mode)
-            .finish()
-    }
-}
-
-/// Something that a person may be asked for: an item of `attributes`, `nodeinfo` or `serial`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Field {
-    /// Its name in the request.
-    pub name: String,
-    /// What the page calls it.
-    pub label: String,
-    /// Its value, where nobody enters another.
-    pub value: String,
-    /// What the page says about it.
-    pub description: String,
-}
-
-/// How a node is activated: `init` and `node` of the configuration file.
-#[derive(Debug, Clone)]
-pub struct ActivateConfig {
-    /// The batch.
-    pub batch: BatchConfig,
-    /// The address of the cloud's activation.
-    pub address: String,
-    /// The path below it.
-    pub url: String,
-    /// The shortest time between two tries.
-    pub interval: Duration,
-    /// How long one try may take.
-    pub timeout: Duration,
-    /// The authority to trust, alone, in PEM; `None` for the system's.
-    pub ca: Option<Vec<u8>>,
-    /// Whether the cloud is not verified.
-    pub insecure_skip_verify: bool,
-    /// What proves who the node is; the first decides.
-    pub fingerprints: Vec<Proof>,
-    /// Attributes, sent with their values.
-    pub attributes: Vec<Field>,
-    /// What a person is asked for about the node.
-    pub nodeinfo: Vec<Field>,
-    /// What a person is asked for as serial number.
-    pub serial: Vec<Field>,
-    /// Where the page is served; with `None` there is no page, and the node tries by itself.
-    pub listen: Option<SocketAddr>,
-    /// Where the node's certificate goes: `node`.
-    pub files: CertificateFiles,
-    /// Where the certificate for MQTT goes: `mqttlink`, where that is the link.
-    pub mqtt: Option<CertificateFiles>,
-}
-
-impl ActivateConfig {
-    /// The usual path, interval and timeout, and no page.
-    pub fn new(batch: BatchConfig, address: impl Into<String>, files: CertificateFiles) -> Self {
-        Self {
-            batch,
-            address: address.into(),
-            url: "/v1/active".to_owned(),
-            interval: Duration::from_secs(45),
-            timeout: Duration::from_secs(30),
-            ca: None,
-            insecure_skip_verify: false,
-            fingerprints: Vec::new(),
-            attributes: Vec::new(),
-            nodeinfo: Vec::new(),
-            serial: Vec::new(),
-            listen: None,
-            files,
-            mqtt: None,
-        }
-    }
-}
 
 /// What activation gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,6 +122,30 @@ struct Order {
 }
 
 /// Activates the node.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use baetyl_core_lib::clock::{Clock, Random};
+/// use baetyl_core_lib::durable::OsDisk;
+/// use baetyl_core_lib::task::Pool;
+/// use baetyl_sync::activate::{ActivateConfig, Activator, BatchConfig, CertificateFiles, Facts, Proof};
+/// use tokio_util::sync::CancellationToken;
+///
+/// # async fn activate(
+/// #     clock: Arc<dyn Clock>, random: Arc<dyn Random>, shutdown: CancellationToken,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let batch = BatchConfig { name: "factory".into(), namespace: "default".into(), ..BatchConfig::default() };
+/// let files = CertificateFiles { ca: "ca.pem".into(), key: "client.key".into(), cert: "client.pem".into() };
+/// let mut config = ActivateConfig::new(batch, "https://cloud:9003", files);
+/// config.fingerprints = vec![Proof::parse("hostName", "")?];
+/// let facts = Facts { hostname: "gate-7".into(), ..Facts::default() };
+/// let (disk, pool) = (Arc::new(OsDisk), Arc::new(Pool::new(1)));
+/// let node = Activator::try_new(config, facts, disk, pool, clock, random)?.run(shutdown).await?;
+/// # let _: String = node.node_name;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Activator {
     config: ActivateConfig,

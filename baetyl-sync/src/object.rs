@@ -91,6 +91,32 @@ impl ObjectConfig {
 type Locks = BTreeMap<(String, String), Weak<Lock<()>>>;
 
 /// The objects of configurations, in a folder.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use baetyl_core_lib::clock::{Clock, Random};
+/// use baetyl_core_lib::durable::OsDisk;
+/// use baetyl_core_lib::identity::Identity;
+/// use baetyl_core_lib::object::{ObjectError, ObjectSource};
+/// use baetyl_core_lib::spec::Configuration;
+/// use baetyl_core_lib::store::Store;
+/// use baetyl_core_lib::task::Pool;
+/// use baetyl_sync::object::{HttpConfig, HttpSource, ObjectConfig, Objects};
+///
+/// # async fn fetch(
+/// #     identity: Arc<dyn Identity>, clock: Arc<dyn Clock>, store: Arc<dyn Store>, random: Arc<dyn Random>,
+/// #     config: &Configuration,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let own = vec!["https://cloud:9005".to_owned()];
+/// let source = HttpSource::try_new(&HttpConfig { own, ..HttpConfig::default() }, Some(identity), clock)?;
+/// let limits = ObjectConfig { bandwidth: Some(500_000), ..ObjectConfig::new("/var/lib/baetyl/object") };
+/// let (disk, pool) = (Arc::new(OsDisk), Arc::new(Pool::new(2)));
+/// let objects = Objects::new(limits, Arc::new(source), disk, pool, store, random);
+/// let folder = objects.ensure(config, Arc::new(|progress| drop(progress.done))).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Objects {
     config: ObjectConfig,

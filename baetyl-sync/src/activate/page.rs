@@ -65,7 +65,11 @@ pub(super) async fn serve(
             () = shutdown.cancelled() => break Err(ActivateError::Stopped),
             // A form stays in the channel until it is taken.
             Some((fields, done)) = entered.recv() => {
-                match Box::pin(activator.attempt(&order(activator, &fields))).await {
+                let order = order(activator, &fields);
+                let Some(tried) = shutdown.run_until_cancelled(Box::pin(activator.attempt(&order))).await else {
+                    break Err(ActivateError::Stopped);
+                };
+                match tried {
                     Ok(activated) => {
                         // The browser may have gone; the node is activated all the same.
                         drop(done.send(Ok(())));

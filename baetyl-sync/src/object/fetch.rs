@@ -59,11 +59,18 @@ impl Fetch<'_> {
         let mut part = Some(self.open(self.item.has_digest()).await?);
         let mut found_bytes = part.as_ref().is_some_and(|part| part.length() > 0);
         loop {
-            let whole = self.download(&mut part).await?;
+            let whole = match self.download(&mut part).await {
+                Ok(whole) => whole,
+                Err(error @ ObjectError::TooLarge { .. }) => {
+                    // It will never be whole, so its bytes are of no use.
+                    self.remove().await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            };
             let (md5, sha256) = self.disk(move |_| whole.finish()).await?;
             let Some(error) = self.wrong_digest(&md5, &sha256) else { return Ok(()) };
-            let path = self.part.clone();
-            self.disk(move |disk| disk.remove_file(&path)).await?;
+            self.remove().await?;
             if !found_bytes {
                 return Err(error);
             }
@@ -197,6 +204,11 @@ impl Fetch<'_> {
     async fn open(&self, keep: bool) -> Result<Part, ObjectError> {
         let (path, mode) = (self.part.clone(), self.item.mode);
         self.disk(move |disk| Part::open(disk, &path, mode, keep)).await
+    }
+
+    async fn remove(&self) -> Result<(), ObjectError> {
+        let path = self.part.clone();
+        self.disk(move |disk| disk.remove_file(&path)).await
     }
 
     fn check_size(&self, size: u64) -> Result<(), ObjectError> {

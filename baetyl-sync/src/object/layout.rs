@@ -260,3 +260,38 @@ fn is_component(text: &str) -> bool {
         && !text.contains(['/', '\\'])
         && !text.chars().any(char::is_control)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn all_paths_stay_in_the_folder(name in ".{0,12}", version in "[./a-z0-9]{0,6}", key in "[./a-z\\\\]{0,6}") {
+            let folder = Path::new("/lib/object");
+            if let Ok(layout) = Layout::new(folder, &name, &version) {
+                let mut config = Configuration { name, version, ..Configuration::default() };
+                let described = r#"{"url":"http://objects/x"}"#.to_owned();
+                config.data.insert(format!("_object_{key}"), described);
+                for item in items(&config, None, None).unwrap_or_default() {
+                    for path in [layout.file(&item), layout.part(&item), layout.whole.clone(), layout.old.clone()] {
+                        prop_assert!(path.starts_with(&layout.config) && layout.config.starts_with(folder));
+                        let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
+                        prop_assert!(plain, "{path:?}");
+                    }
+                    prop_assert!(layout.file(&item).parent() == Some(&layout.tree()));
+                    prop_assert_eq!(layout.config.parent(), Some(folder));
+                }
+            }
+        }
+
+        #[test]
+        fn descriptions_never_panic(text in ".{0,40}") {
+            let mut config = Configuration { name: "c".to_owned(), ..Configuration::default() };
+            config.data.insert("_object_a".to_owned(), text);
+            drop(items(&config, Some("http://x"), Some("linux-amd64")));
+        }
+    }
+}

@@ -36,7 +36,7 @@ pub(super) async fn is_whole(
     work.disk(site, move |disk| {
         let whole = holds(disk, &layout.marker(), &plan)?;
         if whole {
-            discard(disk, &layout)?;
+            clean_up(disk, &layout);
         }
         Ok(whole)
     })
@@ -156,7 +156,8 @@ pub(super) async fn finish(
         }
         disk.rename(&layout.tree(), &layout.whole)?;
         disk.sync_folder(&layout.config)?;
-        discard(disk, &layout)
+        clean_up(disk, &layout);
+        Ok(())
     })
     .await
 }
@@ -174,6 +175,14 @@ pub(super) async fn remove(work: &Work, site: &Site, layout: &Layout) -> Result<
         disk.remove_folder(&layout.old)
     })
     .await
+}
+
+/// Removes what building left behind. What is whole may be used even where this fails; the next call tries
+/// again.
+fn clean_up(disk: &dyn Disk, layout: &Layout) {
+    if let Err(error) = discard(disk, layout) {
+        tracing::warn!(folder = %layout.stage.display(), %error, "what building objects left behind stays");
+    }
 }
 
 /// Removes the stage, and a folder that was in the way. The plan goes first: without it nothing in a stage

@@ -302,6 +302,9 @@ async fn refusals_limits_and_a_full_disk_are_told_apart() {
         let text = error.to_string();
         assert!(text.contains(expected), "{text:?} lacks {expected:?}");
         assert_eq!(bed.disk.entry(Path::new(VERSION)).unwrap(), None);
+        let left = bed.names("/lib/object/conf/.7.baetyl-part");
+        let kept = left.iter().any(|name| name.ends_with(".part"));
+        assert!(!kept || error.is_transient() || expected.contains("404"), "{expected}: {left:?}");
     }
     let gone = vec![Fault::Status(404)];
     check(gone, MemoryDisk::new(), |_| {}, "was refused with 404").await;
@@ -432,6 +435,21 @@ async fn a_folder_that_cannot_be_removed_does_not_keep_the_others() {
     assert_eq!(bed.names("/lib/object/conf"), ["7"]);
     bed.objects.retain(&BTreeSet::new()).await.unwrap();
     assert!(bed.names("/lib/object/conf").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_whole_is_used_even_where_nothing_can_be_removed() {
+    let server = Server::of(b"content");
+    let config = described(&[("a", object(b"content", ""))]);
+    let whole = Bed::new(&server);
+    whole.ensure(&config).await.unwrap();
+    // The last calls clean up.
+    let bed = Bed::new(&server);
+    bed.disk.fail_at(whole.disk.calls() - 1, ErrorKind::PermissionDenied);
+    bed.ensure(&config).await.unwrap();
+    assert_eq!(bed.names("/lib/object/conf"), [".7.baetyl-part", "7"]);
+    bed.ensure(&config).await.unwrap();
+    assert_eq!(bed.names("/lib/object/conf"), ["7"]);
 }
 
 #[tokio::test(start_paused = true)]

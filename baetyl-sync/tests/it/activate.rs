@@ -51,10 +51,13 @@ enum Reply {
     Half,
 }
 
+/// Path and body of each request.
+type Asked = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 struct Cloud {
     address: String,
     ca: String,
-    asked: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    asked: Asked,
     scope: TaskScope,
 }
 
@@ -75,7 +78,7 @@ impl Cloud {
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let ca = issuer.pem();
         let acceptor = tls.then(|| acceptor(&issuer));
-        let (asked, scope): (Arc<Mutex<Vec<_>>>, _) = (Arc::default(), TaskScope::new());
+        let (asked, scope): (Asked, _) = (Arc::default(), TaskScope::new());
         let served = Arc::new(Served {
             issuer,
             replies: Mutex::new(replies.iter().copied().collect()),
@@ -113,7 +116,7 @@ impl Cloud {
 struct Served {
     issuer: CertifiedIssuer<'static, KeyPair>,
     replies: Mutex<VecDeque<Reply>>,
-    asked: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    asked: Asked,
 }
 
 impl Served {
