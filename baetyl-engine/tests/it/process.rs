@@ -18,7 +18,6 @@ use baetyl_core_lib::spec::{AppInfo, AppSpec, Status};
 use baetyl_core_lib::task::Pool;
 use baetyl_engine::process::{OsSpawn, ProcessConfig, ProcessEngine};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use serde_json::Value;
 
 mod conformance;
 
@@ -70,17 +69,26 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        for state in files(&self.runtime()) {
-            let Ok(state) = serde_json::from_slice::<Value>(&fs::read(state).unwrap_or_default()) else {
-                continue;
-            };
-            for pid in [&state["pid"], &state["child"]["pid"]] {
-                if let Some(pid) = pid.as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap())) {
-                    kill_process(pid, Signal::KILL).ok();
-                }
+        // Everything of ours works in a folder of ours, whatever state it wrote down or not.
+        let folder = self.folder.path().to_owned();
+        for _ in 0..100 {
+            let ours: Vec<_> = pids().filter(|pid| works_in(*pid, &folder)).collect();
+            if ours.is_empty() {
+                return;
+            }
+            for pid in ours.into_iter().filter_map(Pid::from_raw) {
+                kill_process(pid, Signal::KILL).ok();
             }
         }
     }
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn works_in(pid: i32, folder: &Path) -> bool {
+    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder))
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

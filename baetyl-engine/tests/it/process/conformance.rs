@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use baetyl_core_lib::conformance::engine::{EngineFixture, check};
 
+use serde_json::Value;
+
 use super::*;
 
 /// Readiness is the settle time's until this engine has a prober.
