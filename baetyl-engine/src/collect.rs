@@ -51,6 +51,27 @@ impl Usage {
 }
 
 /// Measures the node at an interval.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use baetyl_core_lib::shadow::{Shadow, StoredShadow};
+/// use baetyl_core_lib::store::MemoryStore;
+/// use baetyl_core_lib::testing::FakeNode;
+/// use baetyl_engine::collect::{CollectConfig, Collector};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), baetyl_core_lib::store::StoreError> {
+/// let shadow = Arc::new(StoredShadow::open(Arc::new(MemoryStore::new())).await?);
+/// let config = CollectConfig::every(Duration::from_secs(20));
+/// let node = Arc::new(FakeNode::new("press-17"));
+/// let mut collector = Collector::new(node, Vec::new(), shadow.clone(), config);
+/// collector.measure().await;
+/// assert!(shadow.report().borrow().node.value().is_some_and(|node| node.contains_key("press-17")));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Collector {
     node: Arc<dyn Node>,

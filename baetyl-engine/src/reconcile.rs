@@ -140,6 +140,49 @@ pub struct Parts {
 }
 
 /// Brings about what is desired.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use baetyl_core_lib::application::{Role, Scope};
+/// use baetyl_core_lib::shadow::{Shadow, StoredShadow};
+/// use baetyl_core_lib::spec::Desire;
+/// use baetyl_core_lib::store::MemoryStore;
+/// use baetyl_core_lib::task::{Inline, TaskScope};
+/// use baetyl_core_lib::testing::{FakeEngine, FakeObjects, FixedResources, MemoryDisk, SeededRandom, app};
+/// use baetyl_engine::reconcile::{Parts, ReconcileConfig, Reconciler};
+/// use tokio::time::{Duration, sleep};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), baetyl_core_lib::store::StoreError> {
+/// let (store, engine) = (Arc::new(MemoryStore::new()), FakeEngine::new());
+/// let shadow = Arc::new(StoredShadow::open(store.clone()).await?);
+/// let (web, resources) = (app("web").service("server").spec(), FixedResources::new());
+/// resources.put_app(web.clone());
+/// let reconciler = Reconciler::new(Parts {
+///     shadow: shadow.clone(),
+///     engines: vec![Arc::new(engine.clone())],
+///     resources: Arc::new(resources),
+///     objects: Arc::new(FakeObjects::new("/objects")),
+///     certs: None,
+///     store,
+///     disk: Arc::new(MemoryDisk::new()),
+///     pool: Arc::new(Inline),
+///     random: Arc::new(SeededRandom::new(1)),
+///     usage: tokio::sync::watch::channel(Arc::default()).1,
+///     config: ReconcileConfig::new(Role::Core, "/var/lib/baetyl", "press-17", "native"),
+/// });
+///
+/// let tasks = TaskScope::new();
+/// tasks.spawn("reconciler", reconciler.run(tasks.token().clone()));
+/// shadow.apply_desire(Desire { apps: Some(vec![web.info()]), ..Desire::default() }).await?;
+/// sleep(Duration::from_secs(5)).await;
+/// assert_eq!(engine.running(Scope::User), ["web@1"]);
+/// assert_eq!(shadow.report().borrow().apps.value(), Some(&vec![web.info()]));
+/// tasks.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Reconciler {
     shadow: Arc<dyn Shadow>,

@@ -23,7 +23,9 @@ use super::update::{Facts, Live, Phase, Record, Work};
 
 /// Trying again what may go better the next time.
 const SOON: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60), factor: 2 };
-/// Trying again what its author should change first; and versions that failed.
+/// Fetching again what its author should change first.
+const AUTHOR: Backoff = Backoff { min: Duration::from_secs(30), max: Duration::from_secs(600), factor: 2 };
+/// Trying again a version that failed.
 const LATER: Backoff = Backoff { min: Duration::from_secs(60), max: Duration::from_secs(3600), factor: 2 };
 
 /// What is known of one application.
@@ -121,7 +123,7 @@ impl Book {
             }
         }
         let wanted = &self.wanted;
-        self.apps.retain(|key, app| !app.is_nothing() || wish(wanted, key) != Want::Gone);
+        self.apps.retain(|key, app| !app.is_nothing() || matches!(wish(wanted, key), Want::Version(_)));
     }
 
     /// Everything that decides, in order of desire.
@@ -286,7 +288,7 @@ impl App {
             (work, Outcome::Failed { reason, transient, learnt }) => {
                 self.put_off(&reason, now, random);
                 if work == Work::Prepare && !transient {
-                    self.live.retry_at = Some(now + LATER.delay(self.live.tries, random.next_u32()));
+                    self.live.retry_at = Some(now + AUTHOR.delay(self.live.tries, random.next_u32()));
                 }
                 self.live.learnt = learnt.or(self.live.learnt.take());
             }

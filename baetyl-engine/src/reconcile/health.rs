@@ -126,12 +126,14 @@ impl Watched {
     }
 }
 
-/// Whether something is missing that only `apply` brings back: instances that are not there, or that nobody
-/// starts again.
+/// Whether something is missing that only `apply` brings back: instances that are not there, or that do not
+/// run and that nothing looks after.
 pub fn is_incomplete(wanted: Option<u32>, instances: &[InstanceState]) -> bool {
     wanted.is_some_and(|wanted| (instances.len() as u64) < u64::from(wanted))
         || instances.iter().any(|instance| {
-            instance.run.is_none() && !matches!(instance.status, Status::Succeeded | Status::Running)
+            instance.run.is_none()
+                && instance.parent.is_none()
+                && !matches!(instance.status, Status::Succeeded | Status::Running)
         })
 }
 
@@ -202,6 +204,13 @@ mod tests {
         let mut watch = Watch::default();
         assert_eq!(watch.look(Some(1), &[running("a", 9)], SETTLE, at(0)), Health::Settling(at(3)));
         assert_eq!(watch.look(Some(1), &[running("a", 9)], SETTLE, at(3)), Health::Ready);
+    }
+
+    #[test]
+    fn what_a_supervisor_will_start_again_is_left_to_it() {
+        let stopped = InstanceState { run: None, status: Status::Pending, ..running("a", 1) };
+        assert!(is_incomplete(Some(1), std::slice::from_ref(&stopped)));
+        assert!(!is_incomplete(Some(1), &[InstanceState { parent: Some(7), ..stopped }]));
     }
 
     #[test]
