@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use baetyl_core_lib::durable::{OsDisk, replace};
 use baetyl_core_lib::error::Chain;
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{CloudError, Options, Server};
+use crate::server::{Addresses, CloudError, Options, Server};
 use crate::system::{SystemClock, SystemRandom};
 
 const HELP: &str = "\
@@ -24,7 +25,9 @@ Usage: baetyl-cloud [--data DIR] [--admin ADDR] [--node ADDR] [--init ADDR] [--p
   --admin ADDR      REST for people and tools, plain HTTP (127.0.0.1:9004)
   --node ADDR       nodes, TLS with client certificates (0.0.0.0:9005)
   --init ADDR       devices without a certificate, TLS (0.0.0.0:9003)
+  --node-url URL    the address that nodes are told, where it is not the one above
   --public HOST     the host name or address that nodes are told
+  --node-url URL    the whole address that nodes are told, where something stands in between
   --name HOST       another name for the server certificate; may be given again
   --core-api ADDR   the local API of native nodes' core (127.0.0.1:8443)
   -c FILE           take the ports from a configuration file of the original
@@ -32,7 +35,8 @@ Usage: baetyl-cloud [--data DIR] [--admin ADDR] [--node ADDR] [--init ADDR] [--p
   -V, --version     the version
 ";
 
-const FLAGS: [&str; 8] = ["--data", "--admin", "--node", "--init", "--public", "--name", "--core-api", "-c"];
+const FLAGS: [&str; 9] =
+    ["--data", "--admin", "--node", "--init", "--public", "--node-url", "--name", "--core-api", "-c"];
 
 const USAGE: u8 = 64;
 const CONFIG: u8 = 78;
@@ -103,12 +107,21 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError
             "--node" => options.node = address(&arg, &value)?,
             "--init" => options.init = address(&arg, &value)?,
             "--public" => options.public = Some(value),
+            "--node-url" => options.node_url = Some(url(&arg, &value)?),
             "--name" => options.names.push(value),
             "--core-api" => options.core_api = value,
             _ => apply_file(&mut options, Path::new(&value))?,
         }
     }
     Ok(Command::Run(Box::new(options)))
+}
+
+fn url(flag: &str, text: &str) -> Result<String, UsageError> {
+    let whole = text.trim_end_matches('/');
+    if whole.strip_prefix("https://").is_some_and(|host| !host.is_empty()) {
+        return Ok(whole.to_owned());
+    }
+    Err(usage(format!("{flag} {text:?}: write it as https://host:9005")))
 }
 
 fn address(flag: &str, text: &str) -> Result<SocketAddr, UsageError> {
@@ -203,8 +216,10 @@ fn run(options: Options) -> ExitCode {
 }
 
 async fn serve(options: Options) -> Result<(), CloudError> {
+    let data = options.data.clone();
     let server = Server::start(options, Arc::new(SystemClock), Arc::new(SystemRandom::default())).await?;
     let addresses = server.addresses();
+    tell(&data, addresses)?;
     tracing::info!(admin = %addresses.admin, node = %addresses.node, init = %addresses.init, "cloud is ready");
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
@@ -227,6 +242,17 @@ async fn serve(options: Options) -> Result<(), CloudError> {
     result
 }
 
+/// Writes where the cloud listens into its data folder, whole: for scripts, and for ports that were 0.
+fn tell(data: &Path, addresses: Addresses) -> Result<(), CloudError> {
+    let text = serde_json::json!({
+        "admin": addresses.admin.to_string(),
+        "node": addresses.node.to_string(),
+        "init": addresses.init.to_string(),
+    });
+    replace(&OsDisk, &data.join("addresses.json"), text.to_string().as_bytes(), 0o644)
+        .map_err(|source| CloudError::Data { path: data.to_owned(), source })
+}
+
 #[expect(clippy::print_stdout, reason = "the program's own answer")]
 fn print(text: &str) {
     print!("{text}");
@@ -234,7 +260,7 @@ fn print(text: &str) {
 
 #[expect(clippy::print_stderr, reason = "the program's own error")]
 fn complain(error: &dyn fmt::Display) {
-    eprintln!("baetyl-cloud: {error}");
+    eprintln!("error: {error}");
 }
 
 #[cfg(test)]

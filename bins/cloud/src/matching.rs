@@ -90,7 +90,7 @@ fn requirement(part: &str) -> Option<(String, Test)> {
     }
     if let Some(open) = part.find('(') {
         let values = part[open + 1..].strip_suffix(')')?;
-        let values: Vec<String> = values.split(',').map(|item| value(item)).collect::<Option<_>>()?;
+        let values: Vec<String> = values.split(',').map(value).collect::<Option<_>>()?;
         let (name, word) = part[..open].trim_end().rsplit_once(char::is_whitespace)?;
         return match word {
             "in" => Some((key(name)?, Test::In(values))),

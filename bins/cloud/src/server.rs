@@ -38,6 +38,8 @@ pub struct Options {
     pub init: SocketAddr,
     /// The host name or address that nodes are told; the node address's own, else 127.0.0.1, when not given.
     pub public: Option<String>,
+    /// The whole address that nodes are told, where something stands in between.
+    pub node_url: Option<String>,
     /// More names and addresses for the server certificate.
     pub names: Vec<String>,
     /// The address of a native core's own API.
@@ -55,6 +57,7 @@ impl Options {
             node: SocketAddr::from(([0, 0, 0, 0], 9005)),
             init: SocketAddr::from(([0, 0, 0, 0], 9003)),
             public: None,
+            node_url: None,
             names: Vec::new(),
             core_api: "127.0.0.1:8443".to_owned(),
             object_limit: 2 * 1024 * 1024 * 1024,
@@ -157,6 +160,7 @@ impl Server {
         let host = options.public.clone().unwrap_or_else(|| host_of(node_address.ip()));
         let mut names = vec!["127.0.0.1".to_owned(), "::1".to_owned(), "localhost".to_owned(), host.clone()];
         names.extend(options.names);
+        names.extend(options.node_url.as_deref().and_then(host_in).map(str::to_owned));
         names.sort();
         names.dedup();
         let (node_tls, init_tls) = acceptors(&pki, &names)?;
@@ -170,7 +174,7 @@ impl Server {
         };
         let settings = Settings {
             namespace: NAMESPACE.to_owned(),
-            node_url: url(node_address.port()),
+            node_url: options.node_url.unwrap_or_else(|| url(node_address.port())),
             init_url: url(init_address.port()),
             core_api: options.core_api,
         };
@@ -218,6 +222,16 @@ async fn listen(address: SocketAddr, flag: &'static str) -> Result<(TcpListener,
     let listener = TcpListener::bind(address).await.map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?;
     Ok((listener, bound))
+}
+
+/// The host of an address like `https://host:9005`.
+fn host_in(url: &str) -> Option<&str> {
+    let rest = url.split_once("://")?.1;
+    let authority = rest.split('/').next()?;
+    if let Some(literal) = authority.strip_prefix('[') {
+        return literal.split(']').next();
+    }
+    authority.split(':').next().filter(|host| !host.is_empty())
 }
 
 fn host_of(address: IpAddr) -> String {

@@ -19,6 +19,7 @@ use crate::version;
 
 mod app;
 mod app_check;
+mod app_view;
 mod batch;
 mod config;
 mod list;
@@ -26,6 +27,7 @@ mod module;
 mod news;
 mod node;
 mod object;
+mod placement;
 mod property;
 mod secret;
 mod sync;

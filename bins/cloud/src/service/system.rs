@@ -319,6 +319,7 @@ impl Tx<'_> {
         let now = cloud.now_whole();
         let mut labels = system_labels(node, app);
         labels.insert(SECRET_TYPE_LABEL.to_owned(), "config".to_owned());
+        labels.insert("resource-invisible".to_owned(), "true".to_owned());
         let parts = [("client.pem", cert), ("client.key", key), ("ca.pem", cloud.authority.ca_pem())];
         let secret = Secret {
             name: format!("crt-{}-{}", node.spec.name, cloud.random.word(9)),

@@ -1,7 +1,5 @@
 //! What is ours: activation, isolation, objects, push.
 
-use std::time::Duration;
-
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
@@ -282,7 +280,7 @@ async fn a_held_poll_is_answered_when_the_desire_changes() {
     let change = async {
         // The poll is under way: its node counts as seen.
         while cloud.cloud.news().holds(&name) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
         cloud.admin_json("POST", "/v1/apps", web("i:1")).await;
     };

@@ -144,7 +144,9 @@ async fn adopt(cloud: &Running, exchange: &mut Value) {
         ours.iter().find(|app| generated(app["name"].as_str().unwrap()) == generated(name)).cloned()
     };
     for key in ["sysapps", "sysappstats"] {
-        for entry in exchange["request"]["body"][key].as_array_mut().into_iter().flatten() {
+        let body = exchange["request"]["body"].as_object_mut();
+        let list = body.and_then(|body| body.get_mut(key)?.as_array_mut());
+        for entry in list.into_iter().flatten() {
             if let Some(app) = entry["name"].as_str().filter(|name| generated(name).is_some()).and_then(known)
             {
                 entry["name"] = app["name"].clone();
@@ -163,11 +165,12 @@ async fn adopt(cloud: &Running, exchange: &mut Value) {
 /// Where the recording has no key, a pair of ours; where its key did not fit, one that does not.
 fn own_certificate(cloud: &Running, exchange: &mut Value) {
     let fits = exchange["response"]["status"] == 200;
-    let data = &mut exchange["request"]["body"]["data"];
-    if data["key"].as_str().is_some_and(|key| key.contains("PLACEHOLDER")) {
+    let body = exchange["request"]["body"].as_object_mut();
+    let Some(data) = body.and_then(|body| body.get_mut("data")?.as_object_mut()) else { return };
+    if data.get("key").unwrap_or(&Value::Null).as_str().is_some_and(|key| key.contains("PLACEHOLDER")) {
         let (cert, key) = cloud.pair("cloud.test");
-        data["certificate"] = json!(cert);
-        data["key"] = json!(if fits { key } else { cloud.pair("cloud.test").1 });
+        data.insert("certificate".to_owned(), json!(cert));
+        data.insert("key".to_owned(), json!(if fits { key } else { cloud.pair("cloud.test").1 }));
     }
 }
 
