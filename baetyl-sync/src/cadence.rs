@@ -56,6 +56,20 @@ pub enum Event {
 }
 
 /// When to report next.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use baetyl_sync::cadence::{Cadence, Event, Intervals};
+///
+/// let mut cadence = Cadence::new(Intervals::default());
+/// cadence.on(Duration::ZERO, 0, Event::Sent);
+/// assert_eq!(cadence.due(), None, "one report at a time");
+/// cadence.on(Duration::from_millis(30), 0, Event::Answered { push: false });
+/// assert_eq!(cadence.due(), Some(Duration::from_secs(20)));
+/// cadence.on(Duration::from_secs(5), 0, Event::News);
+/// assert_eq!(cadence.due(), Some(Duration::from_secs(5)));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Cadence {
     intervals: Intervals,

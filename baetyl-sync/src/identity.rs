@@ -36,6 +36,24 @@ pub struct CommonName {
 }
 
 /// An identity whose key was in a file.
+///
+/// ```
+/// use baetyl_core_lib::identity::Identity;
+/// use baetyl_sync::identity::FileIdentity;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let key = rcgen::KeyPair::generate()?;
+/// let mut params = rcgen::CertificateParams::default();
+/// params.distinguished_name.push(rcgen::DnType::CommonName, "baetyl-cloud.edge1");
+/// let cert = params.self_signed(&key)?;
+///
+/// let identity = FileIdentity::load(cert.pem().as_bytes(), key.serialize_pem().as_bytes())?;
+/// assert_eq!(identity.common_name().node, "edge1");
+/// let scheme = identity.schemes()[0];
+/// assert!(!identity.sign(scheme, b"hello")?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub struct FileIdentity {
     chain: Vec<Vec<u8>>,
     key: Arc<dyn SigningKey>,

@@ -27,6 +27,30 @@ pub enum LinkConfig {
 /// `env` is the environment: what placeholders in documents stand for (edge.md 5.1), and
 /// `BAETYL_SYNC_ADDR`, which replaces the configured addresses.
 ///
+/// ```no_run
+/// use std::collections::BTreeMap;
+/// use std::sync::Arc;
+///
+/// use baetyl_core_lib::spec::{Kind, Message};
+/// use baetyl_core_lib::testing::ManualClock;
+/// use baetyl_sync::identity::FileIdentity;
+/// use baetyl_sync::link::{HttpConfig, LinkConfig, connect};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = FileIdentity::load(&std::fs::read("client.pem")?, &std::fs::read("client.key")?)?;
+/// let config = HttpConfig {
+///     address: "https://cloud.example:9005".to_owned(),
+///     ca_pem: Some(std::fs::read("ca.pem")?),
+///     ..HttpConfig::default()
+/// };
+/// let clock = Arc::new(ManualClock::at("2026-01-01T00:00:00Z"));
+/// let link = connect(LinkConfig::Http(config), Arc::new(identity), clock, BTreeMap::new())?;
+/// let answer = link.request(Message::new(Kind::Report).with_meta("source", "baetyl-core")).await?;
+/// # drop(answer);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// [`LinkError::Invalid`] when the configuration cannot work, with what to change.
 pub fn connect(

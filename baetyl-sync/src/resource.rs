@@ -25,6 +25,33 @@ pub use self::platform::platform;
 const PLATFORM: &str = "x-baetyl-platform";
 
 /// Fetches resources over a link and keeps them in a store.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use baetyl_core_lib::resource::{Resource, ResourceSource};
+/// use baetyl_core_lib::spec::{Kind, Message, ResourceInfo, ResourceKind};
+/// use baetyl_core_lib::store::MemoryStore;
+/// use baetyl_core_lib::testing::MemoryLink;
+/// use baetyl_sync::resource::{ResourceClient, platform};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let answer = Message::new(Kind::Desire).with_content(&serde_json::json!({"values": [
+///     {"kind": "configuration", "name": "colours", "version": "1",
+///         "value": {"name": "colours", "version": "1", "data": {"sky": "blue"}}},
+/// ]}))?;
+/// let link = MemoryLink::new(move |_| Ok(answer.clone()));
+/// let client = ResourceClient::new(Arc::new(link.clone()), Arc::new(MemoryStore::new()), platform());
+/// let colours = ResourceInfo::new(&ResourceKind::Configuration, "colours", "1");
+/// for _ in 0..2 {
+///     let found = client.fetch(std::slice::from_ref(&colours)).await.remove(0)?;
+///     assert!(matches!(found, Resource::Configuration(config) if config.data["sky"] == "blue"));
+/// }
+/// assert_eq!(link.requests().len(), 1, "a version never changes");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ResourceClient {
     link: Arc<dyn Link>,
@@ -81,11 +108,11 @@ impl ResourceClient {
     }
 
     /// Asks the cloud, first for all in one request. The original refuses the whole request when one is
-    /// missing; then each is asked for alone.
+    /// missing, and all together may be more than the link or the line takes; then each is asked for alone.
     async fn ask(&self, infos: &[ResourceInfo]) -> Documents {
         match self.request(infos.to_vec()).await {
             Ok(documents) => documents,
-            Err(error) if infos.len() > 1 && is_missing(&error) => {
+            Err(error) if infos.len() > 1 && may_help_alone(&error) => {
                 let mut documents = Documents::new();
                 for (index, info) in infos.iter().enumerate() {
                     match self.request(vec![info.clone()]).await {
@@ -171,7 +198,14 @@ impl ResourceClient {
                 (Resource::Configuration(config), version)
             }
             ResourceKind::Secret => {
-                let secret: Box<Secret> = parse(bytes)?;
+                let secret: Box<Secret> = serde_json::from_slice(bytes).map_err(|error| {
+                    // The decoder's words would show what it found.
+                    Cause::Invalid(format!(
+                        "it is no secret, line {} column {}",
+                        error.line(),
+                        error.column()
+                    ))
+                })?;
                 let version = secret.version.clone();
                 (Resource::Secret(secret), version)
             }
@@ -251,6 +285,11 @@ fn failed(info: &ResourceInfo, cause: &Cause) -> ResourceError {
 fn all_failed(infos: &[ResourceInfo], error: LinkError) -> Documents {
     let error = Arc::new(error);
     infos.iter().map(|info| (info.clone(), Err(Cause::Unreachable(Arc::clone(&error))))).collect()
+}
+
+/// Whether less in one request may be answered.
+fn may_help_alone(error: &LinkError) -> bool {
+    is_missing(error) || matches!(error, LinkError::BadAnswer { .. } | LinkError::Timeout { .. })
 }
 
 /// Whether the cloud knows the node but not the resource.

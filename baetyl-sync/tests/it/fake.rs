@@ -17,6 +17,7 @@ pub(crate) enum Reply {
     Json(Value),
     Dated(Value, &'static str),
     Refused(u16, &'static str, &'static str),
+    BadAnswer,
     Unreachable,
     Never,
 }
@@ -84,6 +85,9 @@ impl Link for FakeLink {
             Reply::Dated(value, date) => Ok(answer.with_content(&value).unwrap().with_meta("date", date)),
             Reply::Refused(status, code, body) => {
                 Err(LinkError::Rejected { status, code: code.to_owned(), body: body.to_owned() })
+            }
+            Reply::BadAnswer => {
+                Err(LinkError::BadAnswer { address: "fake".to_owned(), reason: "too large".to_owned() })
             }
             Reply::Unreachable => {
                 Err(LinkError::Unreachable { address: "fake".to_owned(), source: "cut".into() })

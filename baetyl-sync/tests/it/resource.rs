@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use baetyl_core_lib::error::Chain;
 use baetyl_core_lib::resource::{Resource, ResourceError, ResourceSource};
 use baetyl_core_lib::spec::{ResourceInfo, ResourceKind};
 use baetyl_core_lib::store::{Change, MemoryStore, Store, Table};
@@ -74,6 +75,28 @@ async fn one_that_is_missing_does_not_hide_the_others() {
     assert!(found[0].is_ok() && found[2].is_ok());
     assert!(matches!(&found[1], Err(ResourceError::NotFound { name, .. }) if name == "b"));
     assert_eq!(node.link.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn what_is_too_much_at_once_is_asked_for_piece_by_piece() {
+    let node = Node::default();
+    node.link.reply(Reply::BadAnswer);
+    node.answer(&[value("a", "1")]);
+    node.link.reply(Reply::BadAnswer);
+    let found = node.client().fetch(&[info("a"), info("b"), info("c")]).await;
+    assert!(found[0].is_ok());
+    assert!(found[1..].iter().all(|result| matches!(result, Err(ResourceError::Unreachable { .. }))));
+    assert_eq!(node.link.asked().len(), 3, "a line that is dead is not tried for each");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_secret_is_said_without_showing_it() {
+    let node = Node::default();
+    node.answer(&[json!({"kind": "secret", "name": "s", "version": "1", "value": {"data": "hush"}})]);
+    let error = node.client().fetch(&[ResourceInfo::new(&ResourceKind::Secret, "s", "1")]).await.remove(0);
+    let error = error.unwrap_err();
+    assert!(matches!(error, ResourceError::Invalid { .. }));
+    assert!(!format!("{error:?} {}", Chain(&error)).contains("hush"));
 }
 
 #[tokio::test]

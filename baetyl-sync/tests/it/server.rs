@@ -79,6 +79,8 @@ pub(crate) enum Act {
     },
     /// Half of the body, then the connection is cut.
     Half,
+    /// No answer: the stream or the connection is cut.
+    HangUp,
     /// Nothing, ever.
     Silence,
     /// Nothing for so long, then this.
@@ -298,6 +300,7 @@ async fn answer(
             });
             Ok(Response::new(BodyExt::boxed(StreamBody::new(Box::pin(parts)))))
         }
+        Act::HangUp => Err(io::Error::other("gone")),
         Act::Silence | Act::Late(..) | Act::Held(..) => std::future::pending().await,
     }
 }
