@@ -17,15 +17,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "baetyl-core-lib/src/spec/application.rs",
         "the application document of the wire, one plain struct after the other",
     ),
-    (
-        "baetyl-core-lib/src/testing/engine.rs",
-        "one fake engine: its state, its faults and its trait side by side",
-    ),
-    (
-        "bins/cloud/src/service/app.rs",
-        "every call on applications, and the steps of a transaction that they share",
-    ),
-    ("bins/cloud/src/service/node.rs", "every call on nodes, and the steps of a transaction that they share"),
 ];
 /// Production lines above which a source file needs a reason.
 const LONG: usize = 450;
