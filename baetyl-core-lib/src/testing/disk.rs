@@ -332,7 +332,9 @@ impl Disk for MemoryDisk {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        state.names(id)?;
+        if !matches!(state.nodes.get(&id), Some(Node::Link(_))) {
+            state.names(id)?;
+        }
         let cut = state.call(Call::RemoveFolder(folder.to_owned()))?;
         // One by one and from below, as the operating system does it.
         for (folder, name) in state.below(id) {

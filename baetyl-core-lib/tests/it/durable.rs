@@ -112,6 +112,9 @@ fn answers(disk: &dyn Disk, folder: &Path) -> Vec<String> {
     say(format!("{:?}", disk.entry(&at("c/file")).unwrap() == Some(Entry::File(0))));
     disk.remove_file(&at("now")).unwrap();
     disk.remove_file(&at("now")).unwrap();
+    say(format!("{:?}", disk.remove_folder(&at("c/file")).is_err()));
+    disk.link(Path::new("c"), &at("link")).unwrap();
+    disk.remove_folder(&at("link")).unwrap();
     disk.remove_folder(&at("c")).unwrap();
     disk.remove_folder(&at("c")).unwrap();
     disk.sync_folder(folder).unwrap();

@@ -1,4 +1,8 @@
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::engine::{InstanceState, Readiness};
+use crate::spec::Status;
 use crate::task::TaskScope;
 use crate::testing::app;
 
