@@ -92,6 +92,21 @@ impl ProcessConfig {
 }
 
 /// Runs applications as programs of the host.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use baetyl_core_lib::durable::OsDisk;
+/// use baetyl_core_lib::engine::{Engine as _, EngineKind};
+/// use baetyl_core_lib::task::Inline;
+/// use baetyl_engine::process::{OsSpawn, ProcessConfig, ProcessEngine};
+///
+/// // The supervisor is the agent's own program, run again as `baetyl program <folder>`.
+/// let supervisor = vec!["/usr/bin/baetyl".into()];
+/// let config = ProcessConfig::new("/var/lib/baetyl", "/run/baetyl", supervisor);
+/// let engine = ProcessEngine::new(config, Arc::new(OsDisk), Arc::new(Inline), Arc::new(OsSpawn::new()));
+/// assert_eq!(engine.kind(), EngineKind::Process);
+/// ```
 #[derive(Debug)]
 pub struct ProcessEngine {
     site: Arc<Site>,

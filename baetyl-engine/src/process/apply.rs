@@ -17,7 +17,7 @@ use super::lock::Lock;
 use super::mounts::{self, Mount};
 use super::ports;
 use super::proc;
-use super::record::{self, AppRecord, FORMAT, InstanceSpec, LogRule, Restart, ServiceRecord};
+use super::record::{self, AppRecord, FORMAT, InstanceSpec, LogRule, Phase, Restart, ServiceRecord};
 use super::site::{Site, failed};
 
 /// A service, decided.
@@ -114,19 +114,20 @@ impl Site {
                 let service = plan.service.name.clone();
                 let id = InstanceId { scope, info: info.clone(), service, number };
                 let old = self.spec(&id).unwrap_or_default();
-                let port = match &old {
-                    Some(old) => old.port,
-                    None => {
+                let (port, is_new) = match &old {
+                    Some(old) if self.keeps_port(&id, old.port).map_err(fail)? => (old.port, false),
+                    Some(_) | None => {
                         let taken = match &mut taken {
                             Some(taken) => taken,
                             None => taken.insert(self.ports_given().map_err(fail)?),
                         };
-                        self.choose_port(taken)?
+                        (self.choose_port(taken)?, true)
                     }
                 };
                 let spec = self.describe(&id, app, plan, port, old.map(|old| old.links).unwrap_or_default());
                 self.disk.create_folder(&self.layout.instance(&id), 0o755).map_err(fail)?;
-                if taken.is_some() {
+                if is_new {
+                    // Written at once, so that no other engine gives this port too.
                     record::write(&*self.disk, &self.layout.spec(&id), &spec).map_err(fail)?;
                 }
                 wanted.push((id, plan, spec));
@@ -155,6 +156,13 @@ impl Site {
         };
         let record = AppRecord { format: FORMAT, sequence, services: services.collect() };
         record::write(&*self.disk, &path, &record).map(drop)
+    }
+
+    /// Whether an instance can go on with its port: not when it does not run and something else has
+    /// taken the port meanwhile.
+    fn keeps_port(&self, id: &InstanceId, port: u16) -> io::Result<bool> {
+        let left = || self.state(id).is_some_and(|state| state.phase != Phase::Stopped);
+        Ok(self.look(id)? != Seen::Dead || left() || ports::can_listen(port))
     }
 
     fn choose_port(&self, taken: &mut BTreeSet<u16>) -> Result<u16, EngineError> {

@@ -85,6 +85,7 @@ pub(crate) fn describe(mut instance: InstanceState, seen: &Seen) -> InstanceStat
         (None, Some(Exit::Signal(signal))) => format!("the program was ended by signal {signal}"),
         (None, Some(Exit::NotStarted) | None) => "the program has not been started yet".to_owned(),
     };
+    let how = state.said.as_ref().map_or(how.clone(), |said| format!("{how}, saying {said:?}"));
     instance.reason = Some(match state.phase {
         Phase::Running | Phase::Waiting => format!("{how}; it was started again {} times", state.restarts),
         Phase::Finished => how,
@@ -113,6 +114,7 @@ mod tests {
             restarts: 4,
             last_exit,
             reason: None,
+            said: Some("no room".to_owned()),
         }
     }
 
@@ -142,7 +144,10 @@ mod tests {
     fn broken_program_says_how_it_ended() {
         let seen = Seen::Alive(state(Phase::Waiting, None, Some(Ended::Code(3))));
         let reason = describe(InstanceState::new("i", "s"), &seen).reason.unwrap();
-        assert_eq!(reason, "the program ended with exit code 3; it was started again 4 times");
+        assert_eq!(
+            reason,
+            "the program ended with exit code 3, saying \"no room\"; it was started again 4 times"
+        );
     }
 
     #[test]

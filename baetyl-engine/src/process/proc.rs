@@ -1,8 +1,11 @@
 //! The kernel's list of processes, read from `/proc` (or a copy of it in tests). Knows no instances.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use super::record::{Process, State};
 #[derive(Debug, Clone)]
 pub(crate) struct Proc {
     root: PathBuf,
+    boot: OnceLock<String>,
 }
 
 /// One process, as `/proc/<pid>/stat` has it.
@@ -33,7 +37,7 @@ pub(crate) struct Stat {
 impl Proc {
     /// The kernel's own.
     pub(crate) fn system() -> Self {
-        Self { root: PathBuf::from("/proc") }
+        Self { root: PathBuf::from("/proc"), boot: OnceLock::new() }
     }
 
     /// One process; `None` when there is none.
@@ -56,9 +60,26 @@ impl Proc {
     }
 
     /// What tells this boot from any other.
-    pub(crate) fn boot(&self) -> String {
-        let text = fs::read_to_string(self.root.join("sys/kernel/random/boot_id"));
-        text.map(|text| text.trim().to_owned()).unwrap_or_default()
+    pub(crate) fn boot(&self) -> &str {
+        self.boot.get_or_init(|| {
+            let text = fs::read_to_string(self.root.join("sys/kernel/random/boot_id"));
+            text.map(|text| text.trim().to_owned()).unwrap_or_default()
+        })
+    }
+
+    /// The processes whose command line ends with these words.
+    pub(crate) fn commanded(&self, words: &[&OsStr]) -> BTreeSet<i32> {
+        let mut tail = Vec::new();
+        for word in words {
+            tail.push(0);
+            tail.extend_from_slice(word.as_bytes());
+        }
+        tail.push(0);
+        let ends = |stat: &Stat| {
+            let path = self.root.join(stat.process.pid.to_string()).join("cmdline");
+            fs::read(path).is_ok_and(|line| line.ends_with(&tail))
+        };
+        self.scan().iter().filter(|stat| !stat.ended && ends(stat)).map(|stat| stat.process.pid).collect()
     }
 
     /// Kills everything that `choose` names, until it names nothing more; gives up after some seconds.
@@ -172,6 +193,7 @@ mod tests {
             restarts: 0,
             last_exit: None,
             reason: None,
+            said: None,
         }
     }
 
@@ -187,6 +209,15 @@ mod tests {
             pages: 33,
         };
         assert_eq!(parse(line), Some(expected));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(text in "[0-9()SZ \\-]{0,80}|.{0,80}") {
+            if let Some(stat) = parse(&text) {
+                assert!(text.contains(')') && text.starts_with(&stat.process.pid.to_string()));
+            }
+        }
     }
 
     #[test]

@@ -36,6 +36,9 @@ const BAD_SPEC: u8 = 78;
 /// Another supervisor looks after the instance, or the operating system refused something.
 const TRY_AGAIN: u8 = 75;
 
+/// So many bytes of a program's last line are reported.
+const MOST_SAID: usize = 200;
+
 /// Looks after the instance in `dir` until it is told to stop with TERM or INT.
 ///
 /// Exit code 0 after a stop; 75 when the instance has a supervisor already or the operating system
@@ -96,6 +99,8 @@ struct Supervisor {
     /// When the program was started, by the clock that never jumps.
     since: Duration,
     failures: u32,
+    /// The last line of the program that is not empty.
+    last_line: Vec<u8>,
 }
 
 impl Supervisor {
@@ -104,7 +109,7 @@ impl Supervisor {
         // Children whose parents end come to us instead of init, so that none escapes a stop.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let (proc, log) = (Proc::system(), RotatedLog::new(spec.log.clone()));
-        let boot = proc.boot();
+        let boot = proc.boot().to_owned();
         let before = record::read::<State>(&OsDisk, &spec.state).ok().flatten();
         let before = before.filter(|state| state.boot == boot && state.phase != Phase::Stopped);
         if let Some(before) = &before {
@@ -124,12 +129,25 @@ impl Supervisor {
             restarts: before.as_ref().map_or(0, |state| state.restarts.saturating_add(1)),
             last_exit: before.and_then(|state| state.last_exit),
             reason: None,
+            said: None,
         };
         if let Some(folder) = spec.state.parent() {
             fs::create_dir_all(folder)?;
         }
         let dir = dir.to_owned();
-        Ok(Self { dir, spec, log, proc, signals, output, input, state, since: Duration::ZERO, failures: 0 })
+        Ok(Self {
+            dir,
+            spec,
+            log,
+            proc,
+            signals,
+            output,
+            input,
+            state,
+            since: Duration::ZERO,
+            failures: 0,
+            last_line: Vec::new(),
+        })
     }
 
     fn supervise(mut self) -> io::Result<()> {
@@ -171,6 +189,8 @@ impl Supervisor {
     fn start(&mut self) -> Wait {
         self.log.line(&format!("Program starting {}", self.spec.display));
         self.since = now();
+        self.last_line.clear();
+        self.state.said = None;
         match self.spawn() {
             Ok(pid) => {
                 let start = self.proc.stat(pid).map_or(0, |stat| stat.process.start);
@@ -211,6 +231,8 @@ impl Supervisor {
         self.end_all();
         self.state.child = None;
         self.state.last_exit = Some(ended);
+        let said = String::from_utf8_lossy(&self.last_line).trim().to_owned();
+        self.state.said = Some(said).filter(|said| !said.is_empty());
         let wait = match next(self.spec.restart, ended, lived, self.failures) {
             Next::Again { delay, failures } => {
                 self.failures = failures;
@@ -252,7 +274,7 @@ impl Supervisor {
         if written {
             let mut bytes = [0; 8192];
             let count = self.output.read(&mut bytes)?;
-            self.log.append(&bytes[..count]);
+            self.note(&bytes[..count]);
         }
         Ok(())
     }
@@ -281,9 +303,18 @@ impl Supervisor {
         {
             let mut bytes = [0; 8192];
             match self.output.read(&mut bytes) {
-                Ok(count @ 1..) => self.log.append(&bytes[..count]),
+                Ok(count @ 1..) => self.note(&bytes[..count]),
                 Ok(0) | Err(_) => break,
             }
+        }
+    }
+
+    /// Writes down what the program said.
+    fn note(&mut self, bytes: &[u8]) {
+        self.log.append(bytes);
+        if let Some(line) = bytes.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()) {
+            self.last_line.clear();
+            self.last_line.extend_from_slice(&line[..line.len().min(MOST_SAID)]);
         }
     }
 

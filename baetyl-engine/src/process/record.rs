@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) last_exit: Option<Ended>,
     /// Why the program could not be started, in words.
     pub(crate) reason: Option<String>,
+    /// The last line that the program wrote before it ended.
+    pub(crate) said: Option<String>,
 }
 
 /// A process that no other can be mistaken for during one boot.
@@ -225,8 +227,9 @@ mod tests {
             restarts: 3,
             last_exit: Some(Ended::Code(2)),
             reason: None,
+            said: None,
         };
-        let text = r#"{"format":1,"boot":"b","pid":7,"start":9,"phase":"waiting","child":null,"started_ms":5,"restarts":3,"last_exit":{"code":2},"reason":null}"#;
+        let text = r#"{"format":1,"boot":"b","pid":7,"start":9,"phase":"waiting","child":null,"started_ms":5,"restarts":3,"last_exit":{"code":2},"reason":null,"said":null}"#;
         assert_eq!(serde_json::to_string(&state).unwrap(), text);
         assert_eq!(decode::<State>(text.as_bytes()).unwrap(), state);
     }

@@ -1,6 +1,7 @@
 //! Ends instances, and removes what was made for them.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
 
 use baetyl_core_lib::application::Scope;
@@ -70,18 +71,30 @@ impl Site {
                     None => Ok(true),
                 }
             }
-            // Nobody knows its number yet; it says it soon, or ends.
-            Seen::Starting => Ok(false),
+            Seen::Starting => {
+                // Its number is not known yet: it says it soon, unless there is no room to write it down.
+                if force == Force::Kill {
+                    let folder = self.layout.instance(id);
+                    self.kill(self.proc.commanded(&[OsStr::new("program"), folder.as_os_str()]));
+                }
+                Ok(false)
+            }
             Seen::Alive(state) => {
                 if force == Force::Kill {
-                    let own = BTreeSet::from([state.own.pid]);
-                    self.proc.kill_until_gone(|all| proc::descendants(all, &own));
-                    proc::signal(state.own.pid, Signal::KILL);
+                    self.kill(BTreeSet::from([state.own.pid]));
                 } else if asked.insert(state.own.pid) {
                     proc::signal(state.own.pid, Signal::TERM);
                 }
                 Ok(false)
             }
+        }
+    }
+
+    /// Kills supervisors with all that is theirs.
+    fn kill(&self, supervisors: BTreeSet<i32>) {
+        self.proc.kill_until_gone(|all| proc::descendants(all, &supervisors));
+        for pid in supervisors {
+            proc::signal(pid, Signal::KILL);
         }
     }
 

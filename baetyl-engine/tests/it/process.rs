@@ -294,7 +294,7 @@ async fn broken_program_tells_its_restarts_and_exit_code() {
     })
     .await;
     assert_eq!(one.last_exit, Some(Exit::Code(3)));
-    assert!(one.reason.unwrap().contains("exit code 3"));
+    assert!(one.reason.unwrap().contains("exit code 3, saying \"broken\""));
     let log = engine.logs().unwrap().tail(USER, &one.name, 100).await.unwrap();
     assert!(String::from_utf8(log).unwrap().contains("broken\n"));
     engine.remove(USER, &AppInfo::new("app", "1")).await.unwrap();
@@ -384,6 +384,23 @@ async fn stopped_version_keeps_its_port_and_starts_again() {
     engine.apply(USER, &app("1", LIVES)).await.unwrap();
     assert_eq!(running(&engine, "1", 1).await[0].restarts, 0);
     assert_eq!(bed.ports("web"), ports);
+    engine.remove(USER, &info).await.unwrap();
+}
+
+#[tokio::test]
+async fn port_that_something_else_took_meanwhile_is_replaced() {
+    let bed = Bed::new();
+    let engine = bed.engine();
+    let info = AppInfo::new("app", "1");
+    engine.apply(USER, &app("1", LIVES)).await.unwrap();
+    running(&engine, "1", 1).await;
+    let before = bed.ports("web");
+    engine.stop(USER, &info).await.unwrap();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", before[0])).unwrap();
+    engine.apply(USER, &app("1", LIVES)).await.unwrap();
+    running(&engine, "1", 1).await;
+    assert_ne!(bed.ports("web"), before);
+    drop(taken);
     engine.remove(USER, &info).await.unwrap();
 }
 
