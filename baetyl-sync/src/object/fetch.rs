@@ -57,26 +57,25 @@ impl Fetch<'_> {
     pub(super) async fn run(&self) -> Result<(), ObjectError> {
         // Without a digest nobody could tell what an earlier start left behind.
         let mut part = Some(self.open(self.item.has_digest()).await?);
-        let mut found_bytes = part.as_ref().is_some_and(|part| part.length() > 0);
+        let mut resumed = part.as_ref().is_some_and(|part| part.length() > 0);
         loop {
-            let whole = match self.download(&mut part).await {
-                Ok(whole) => whole,
-                Err(error @ ObjectError::TooLarge { .. }) => {
-                    // It will never be whole, so its bytes are of no use.
-                    self.remove().await?;
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
+            let here = part.take_if(|part| resumed && self.wrong_digest(part).is_none());
+            let whole = match here {
+                Some(whole) => whole,
+                None => self.download(&mut part).await?,
             };
-            let (md5, sha256) = self.disk(move |_| whole.finish()).await?;
-            let Some(error) = self.wrong_digest(&md5, &sha256) else { return Ok(()) };
+            let Some(error) = self.wrong_digest(&whole) else {
+                return self.disk(move |_| whole.sync()).await;
+            };
+            drop(whole);
             self.remove().await?;
-            if !found_bytes {
+            if !resumed {
                 return Err(error);
             }
             // A power cut may have left anything in the part: only a download in one go is proof.
-            tracing::debug!(config = %self.item.site.config, object = %self.item.site.object, "resumed download is damaged");
-            found_bytes = false;
+            let site = &self.item.site;
+            tracing::debug!(config = %site.config, object = %site.object, "resumed download is damaged");
+            resumed = false;
             part = Some(self.open(false).await?);
         }
     }
@@ -92,6 +91,11 @@ impl Fetch<'_> {
             };
             let error = match broken {
                 Broken::Again(error) => error,
+                Broken::Failed(error @ ObjectError::TooLarge { .. }) => {
+                    // It will never be whole, so its bytes are of no use.
+                    self.remove().await?;
+                    return Err(error);
+                }
                 Broken::Failed(error) => return Err(error),
             };
             failures = if slot.as_ref().map_or(0, Part::length) > before { 1 } else { failures + 1 };
@@ -222,7 +226,8 @@ impl Fetch<'_> {
         if needed > room { Err(self.item.site.full(needed, room)) } else { Ok(()) }
     }
 
-    fn wrong_digest(&self, md5: &str, sha256: &str) -> Option<ObjectError> {
+    fn wrong_digest(&self, part: &Part) -> Option<ObjectError> {
+        let (md5, sha256) = part.digests();
         let told = &self.item.object;
         [("md5", &told.md5, md5), ("sha256", &told.sha256, sha256)]
             .into_iter()
@@ -232,7 +237,7 @@ impl Fetch<'_> {
                 object: self.item.site.object.clone(),
                 algorithm,
                 expected: told.clone(),
-                found: found.to_owned(),
+                found,
             })
     }
 

@@ -56,10 +56,13 @@ impl Part {
         Ok(())
     }
 
-    /// Makes it durable and gives its MD5 and SHA-256 in hex.
-    pub(super) fn finish(self) -> io::Result<(String, String)> {
-        self.file.sync()?;
-        Ok((hex(&self.md5.finalize()), hex(self.sha256.finish().as_ref())))
+    /// The MD5 and SHA-256 of what is here, in hex.
+    pub(super) fn digests(&self) -> (String, String) {
+        (hex(&self.md5.clone().finalize()), hex(self.sha256.clone().finish().as_ref()))
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
     }
 
     fn count(&mut self, bytes: &[u8]) {

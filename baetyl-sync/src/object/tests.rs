@@ -240,6 +240,24 @@ async fn a_next_start_goes_on_where_the_last_one_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_that_is_whole_is_not_asked_for_again() {
+    let bytes = noise(600_000);
+    let server = Server::of(&bytes);
+    let config = described(&[("a", object(&bytes, ""))]);
+    let whole = Bed::new(&server);
+    whole.ensure(&config).await.unwrap();
+    let sync = whole.disk.trace().iter().position(|call| call.to_string().ends_with(".part")).unwrap();
+    let syncs =
+        whole.disk.trace()[sync..].iter().position(|call| call.to_string().starts_with("sync ")).unwrap();
+    let bed = Bed::new(&server);
+    bed.disk.fail_at(sync + syncs, ErrorKind::Other);
+    bed.ensure(&config).await.unwrap_err();
+    bed.ensure(&config).await.unwrap();
+    assert_eq!(bed.read("/lib/object/conf/7/a"), bytes);
+    assert_eq!(server.starts(), [0, 0], "one for each disk");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_without_ranges_or_with_other_content_starts_again() {
     let (bytes, other) = (noise(600_000), noise(600_001));
     let server = Server::of(&bytes);

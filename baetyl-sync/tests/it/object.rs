@@ -1,12 +1,16 @@
 //! Objects over HTTP: ranges, redirects, and whom the node shows its certificate and tokens.
 
+use std::collections::BTreeSet;
+use std::io::{Cursor, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use baetyl_core_lib::durable::OsDisk;
 use baetyl_core_lib::object::{ObjectError, ObjectSource};
 use baetyl_core_lib::spec::Configuration;
 use baetyl_core_lib::store::MemoryStore;
-use baetyl_core_lib::task::{Inline, TaskScope};
+use baetyl_core_lib::task::{Inline, Pool, TaskScope};
 use baetyl_core_lib::testing::{MemoryDisk, SeededRandom};
 use baetyl_sync::object::{Ask, HttpConfig, HttpSource, ObjectConfig, Objects, Source};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -137,6 +141,40 @@ async fn a_configuration_of_the_own_cloud_becomes_a_folder() {
     assert_eq!(folder, Path::new("/lib/object/conf/1"));
     assert_eq!(baetyl_core_lib::durable::Disk::read(&disk, &folder.join("digits")).unwrap(), CONTENT);
     assert_eq!(cloud.recorded()[0].path, "/v1/object/sha256-x");
+}
+
+#[tokio::test]
+async fn on_a_real_disk_an_archive_becomes_a_folder_that_programs_may_run_from() {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    writer.start_file("bin/run", options.unix_permissions(0o6755)).unwrap();
+    writer.write_all(b"#!/bin/sh").unwrap();
+    writer.add_symlink("run", "bin/run", options).unwrap();
+    let archive = writer.finish().unwrap().into_inner();
+    let body = archive.clone();
+    let cloud = Cloud::start(move |_| Act::Answer { status: 200, headers: vec![], body: body.clone() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = ObjectConfig::new(folder.path().join("object"));
+    let (store, random) = (Arc::new(MemoryStore::new()), Arc::new(SeededRandom::new(1)));
+    let pool = Arc::new(Pool::new(2));
+    let objects = Objects::new(config, Arc::new(source(&cloud)), Arc::new(OsDisk), pool, store, random);
+    let mut config = Configuration { name: "conf".to_owned(), version: "1".to_owned(), ..Default::default() };
+    let described = format!(r#"{{"url":"{}/x","unpack":"zip"}}"#, cloud.address);
+    config.data.insert("_object_program.zip".to_owned(), described);
+    // What the original left there.
+    let old = folder.path().join("object/conf/1");
+    std::fs::create_dir_all(&old).unwrap();
+    std::fs::write(old.join("program.zip"), "half").unwrap();
+    let made = objects.ensure(&config, Arc::new(|_| {})).await.unwrap();
+    assert_eq!(std::fs::read(made.join("run")).unwrap(), b"#!/bin/sh");
+    let mode = std::fs::metadata(made.join("bin/run")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o755);
+    let mut names: Vec<_> =
+        std::fs::read_dir(&made).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".baetyl-done", "bin", "run"]);
+    objects.retain(&BTreeSet::new()).await.unwrap();
+    assert_eq!(std::fs::read_dir(folder.path().join("object/conf")).unwrap().count(), 0);
 }
 
 #[tokio::test]
