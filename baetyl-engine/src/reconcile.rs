@@ -52,6 +52,8 @@ const EVENT_GAP: Duration = Duration::from_millis(100);
 /// How soon to look again at what is not ready: with engines that tell of changes, and without.
 const LOOK_TOLD: Duration = Duration::from_secs(5);
 const LOOK_UNTOLD: Duration = Duration::from_secs(1);
+/// Timers make no two passes closer than this: whatever is wrong, the processor stays free.
+const PASS_GAP: Duration = Duration::from_millis(10);
 /// How soon progress of downloads is reported again.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// How long after an update what it left is swept up, and after a start what an earlier run left.
@@ -303,8 +305,9 @@ impl Reconciler {
 
     /// Waits until something may have changed. Returns whether to go on.
     async fn wait(&mut self, shutdown: &CancellationToken) -> bool {
+        let earliest = Instant::now() + PASS_GAP;
         loop {
-            let at = self.start + self.wake_at;
+            let at = earliest.max(self.start + self.wake_at);
             tokio::select! {
                 biased;
                 // Cancel-safe: a token stays cancelled.
