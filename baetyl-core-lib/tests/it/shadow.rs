@@ -122,10 +122,10 @@ fn diff_does_what_the_original_does() {
     check(json!({"n": null}), json!({"n": null}), json!({}), json!({}));
     check(json!({"n": 1.0, "l": [1]}), json!({"n": 1, "l": [1.0]}), json!({}), json!({}));
     check(
-        json!({"l": [{"a": 1}]}),
         json!({"l": [{"a": 1, "b": 2}]}),
         json!({"l": [{"a": 1}]}),
-        json!({"l": [{"a": 1}]}),
+        json!({"l": [{"a": 1, "b": 2}]}),
+        json!({"l": [{"a": 1, "b": 2}]}),
     );
     check(json!({"l": [1, 2]}), json!({"l": [2, 1]}), json!({"l": [1, 2]}), json!({"l": [1, 2]}));
 }
