@@ -5,6 +5,7 @@
 #[cfg(feature = "activate")]
 mod activate;
 mod conformance;
+mod converge;
 mod fake;
 mod object;
 mod resource;
