@@ -119,6 +119,20 @@ pub enum CloudError {
 }
 
 /// A cloud that listens, and answers once it runs.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use baetyl_cloud::system::{SystemClock, SystemRandom};
+/// # use baetyl_cloud::{CloudError, Options, Server};
+/// # use tokio_util::sync::CancellationToken;
+/// # async fn start() -> Result<(), CloudError> {
+/// let options = Options::new("cloud-data");
+/// let server = Server::start(options, Arc::new(SystemClock), Arc::new(SystemRandom::default())).await?;
+/// let admin = server.addresses().admin;
+/// server.run(CancellationToken::new()).await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server {
     cloud: Arc<Cloud>,
     pki: Arc<Pki>,

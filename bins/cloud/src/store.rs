@@ -77,7 +77,7 @@ pub struct Document {
 pub enum Change {
     /// Adds or replaces a document. A replaced one keeps its place in the list.
     Put(Kind, Document),
-    /// Removes a document; being gone already is fine.
+    /// Removes a document with its past; being gone already is fine.
     Delete(Kind, String),
     /// Keeps a document as a past version, and of the past versions of its name the newest `usize`.
     Keep(Kind, Document, usize),

@@ -108,7 +108,12 @@ impl Cloud {
                         )
                     }
                 }
-                other => return Err(ServiceError::invalid(format!("kind {other:?} is not known"))),
+                _ => {
+                    return Err(ServiceError::invalid(format!(
+                        "kind {:?} is not known: use app, config or secret",
+                        info.kind
+                    )));
+                }
             };
             values.push(
                 json!({ "kind": info.kind, "name": info.name, "version": info.version, "value": value }),

@@ -59,7 +59,9 @@ impl CloudStore for MemoryStore {
                         entry.1 = document;
                     }
                     Change::Delete(kind, name) => {
-                        state.documents.remove(&(kind, namespace.to_owned(), name));
+                        let key = (kind, namespace.to_owned(), name);
+                        state.documents.remove(&key);
+                        state.past.remove(&key);
                     }
                     Change::Keep(kind, document, most) => {
                         let key = (kind, namespace.to_owned(), document.name.clone());

@@ -1,5 +1,6 @@
 //! The store in one SQLite file: write-ahead log, own migrations, real transactions.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,6 +37,13 @@ impl SqliteStore {
     /// # Errors
     /// When it cannot be opened, is no database, or was written by a newer version.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        // Secrets lie in it; SQLite gives its log the same permissions.
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| StoreError { what: "open the database", source: source.into() })?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -142,13 +150,18 @@ impl CloudStore for SqliteStore {
                     .map_err(failed(what))?;
                 }
                 Change::Delete(kind, name) => {
-                    sqlx::query("DELETE FROM document WHERE kind = ? AND namespace = ? AND name = ?")
-                        .bind(kind.word())
-                        .bind(namespace)
-                        .bind(name)
-                        .execute(&mut *transaction)
-                        .await
-                        .map_err(failed(what))?;
+                    for statement in [
+                        "DELETE FROM document WHERE kind = ? AND namespace = ? AND name = ?",
+                        "DELETE FROM past WHERE kind = ? AND namespace = ? AND name = ?",
+                    ] {
+                        sqlx::query(statement)
+                            .bind(kind.word())
+                            .bind(namespace)
+                            .bind(&name)
+                            .execute(&mut *transaction)
+                            .await
+                            .map_err(failed(what))?;
+                    }
                 }
                 Change::Keep(kind, document, most) => {
                     sqlx::query(

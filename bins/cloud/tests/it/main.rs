@@ -5,3 +5,4 @@
 mod client;
 mod nodes;
 mod replay;
+mod store;
