@@ -145,9 +145,6 @@ impl Planner<'_> {
             Some(version) if record.phase == Phase::Applying && record.is_target(version) => {
                 self.bring_up(app, version);
             }
-            Some(version) if record.phase == Phase::Applying && record.is_good(version) => {
-                self.give_up(app, None);
-            }
             Some(version) if has_failed(record, version) => self.wait(app, version),
             Some(version) if record.is_good(version) => self.settle(app, version),
             Some(version) => self.prepare(app, version),

@@ -1,9 +1,18 @@
 //! Apply, update, go back, remove: the whole way.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use baetyl_core_lib::application::Scope;
+use baetyl_core_lib::object::{ObjectError, ObjectSource, OnProgress};
 use baetyl_core_lib::shadow::Shadow;
-use baetyl_core_lib::spec::{AppInfo, Desire, Status};
+use baetyl_core_lib::spec::application::ResourceRef;
+use baetyl_core_lib::spec::{AppInfo, Configuration, Desire, Status};
 use baetyl_core_lib::testing::Fault;
+use baetyl_engine::reconcile::Parts;
 
 use super::bed::{Bed, named, web};
 
@@ -119,7 +128,22 @@ async fn a_first_version_that_fails_stays_with_its_reason_and_may_still_come_up(
     assert_eq!(bed.running(), ["web@1"]);
     assert!(bed.stats("web").cause.contains("not ready in time"), "{}", bed.stats("web").cause);
     bed.engine.mend("web", "1");
-    bed.pass(600.0).await;
+    bed.engine.come_back();
+    bed.pass(4.0).await;
+    assert_eq!(bed.stats("web").cause, "");
+    assert_eq!(bed.applied("web@1"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_version_did_before_it_is_tried_again_does_not_count() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.engine.fault("web", "1", Fault::CrashLoop(1));
+    bed.desire(&[web("1")]).await;
+    bed.pass(10.0).await;
+    assert!(bed.stats("web").cause.contains("ends again and again"), "{}", bed.stats("web").cause);
+    bed.engine.mend("web", "1");
+    bed.pass(65.0).await;
     assert_eq!(bed.stats("web").cause, "");
 }
 
@@ -219,4 +243,61 @@ async fn an_entry_that_is_no_application_is_told_and_disturbs_no_other() {
     assert_eq!(bed.running(), ["web@1"]);
     assert!(bed.stats("../etc").cause.contains("is not valid"));
     assert!(bed.stats("web").cause.contains("version \"..\" is not valid"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_going_back_what_the_good_version_needs_is_kept() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    let conf =
+        |name: &str| Configuration { name: name.to_owned(), version: "1".to_owned(), ..Default::default() };
+    bed.resources.put_config(conf("old"));
+    bed.resources.put_config(conf("new"));
+    bed.desire(&[named("web", "1").config("old", "/c", &[]).spec()]).await;
+    bed.pass(4.0).await;
+    bed.engine.fault("web", "2", Fault::CrashLoop(1));
+    bed.desire(&[named("web", "2").config("new", "/c", &[]).spec()]).await;
+    bed.pass(40.0).await;
+    let kept = bed.resources.kept().unwrap();
+    let names: Vec<_> = kept.iter().map(|info| format!("{}@{}", info.name, info.version)).collect();
+    assert_eq!(names, ["web@1", "web@2", "old@1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_hangs_gives_way_to_the_next_update() {
+    let mut bed = Bed::new().await;
+    let sweeps = Arc::new(AtomicUsize::new(0));
+    let parts = Parts { objects: Arc::new(Stuck(sweeps.clone())), ..bed.parts() };
+    bed.start_with(parts).await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(30.0).await;
+    assert_eq!(sweeps.load(Ordering::SeqCst), 1);
+    bed.desire(&[web("2")]).await;
+    assert!(bed.running().contains(&"web@2".to_owned()));
+    assert_eq!(sweeps.load(Ordering::SeqCst), 0, "nothing is fetched while a sweep is under way");
+}
+
+/// Objects that are swept for ever; counts the sweeps under way.
+#[derive(Debug)]
+struct Stuck(Arc<AtomicUsize>);
+
+struct Sweeping(Arc<AtomicUsize>);
+
+impl Drop for Sweeping {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl ObjectSource for Stuck {
+    async fn ensure(&self, _: &Configuration, _: OnProgress) -> Result<PathBuf, ObjectError> {
+        Ok("/objects".into())
+    }
+
+    async fn retain(&self, _: &BTreeSet<ResourceRef>) -> Result<(), ObjectError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let _sweeping = Sweeping(self.0.clone());
+        std::future::pending().await
+    }
 }
