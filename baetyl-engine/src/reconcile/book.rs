@@ -95,7 +95,8 @@ impl Book {
             app.live.turn_to(&version);
             app.resolved = None;
             if let Some(failed) = app.record.failed.as_ref().filter(|_| app.record.phase == Phase::Waiting) {
-                let waits = (failed.version == version).then(|| LATER.delay(failed.count, random.next_u32()));
+                let waits =
+                    (failed.facts.version == version).then(|| LATER.delay(failed.count, random.next_u32()));
                 app.live.retry_at = waits.map(|delay| now + delay);
             }
         }
@@ -170,7 +171,8 @@ impl Book {
             keep.app(info);
         }
         for ((_, name), app) in &self.apps {
-            let live = [app.live.prepared.as_ref(), app.live.learnt.as_ref()];
+            let failed = app.record.failed.as_ref().map(|failed| &failed.facts);
+            let live = [app.live.prepared.as_ref(), app.live.learnt.as_ref(), failed];
             let known: Vec<&Facts> = live
                 .into_iter()
                 .chain([app.record.good.as_ref(), app.record.target.as_ref()])
@@ -237,7 +239,7 @@ impl App {
         self.renewed = None;
         self.live = Live { version: std::mem::take(&mut self.live.version), ..Live::default() };
         let failed = self.record.failed.as_ref().filter(|_| self.record.phase == Phase::Waiting);
-        if let Some(failed) = failed.filter(|failed| failed.version == self.live.version) {
+        if let Some(failed) = failed.filter(|failed| failed.facts.version == self.live.version) {
             self.live.retry_at = Some(now + LATER.delay(failed.count, random.next_u32()));
         }
     }

@@ -331,7 +331,8 @@ impl Planner<'_> {
 }
 
 fn has_failed(record: &Record, version: &str) -> bool {
-    record.phase == Phase::Waiting && record.failed.as_ref().is_some_and(|failed| failed.version == version)
+    record.phase == Phase::Waiting
+        && record.failed.as_ref().is_some_and(|failed| failed.facts.version == version)
 }
 
 fn item(app: &Given<'_>, version: &str) -> Item {

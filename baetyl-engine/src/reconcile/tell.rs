@@ -88,7 +88,7 @@ fn cause(app: &App, progress: Option<String>) -> String {
     }
     if let Some(failed) = app.record.failed.as_ref() {
         let back = if app.record.good.is_some() { " and the last good one runs again" } else { "" };
-        parts.push(format!("version {} failed{back}: {}", failed.version, failed.reason));
+        parts.push(format!("version {} failed{back}: {}", failed.facts.version, failed.reason));
     }
     parts.extend(app.blind.clone());
     parts.extend(app.rejected.clone());

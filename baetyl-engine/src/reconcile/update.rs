@@ -67,7 +67,7 @@ impl Facts {
 #[serde(default)]
 pub struct Failure {
     /// The version.
-    pub version: String,
+    pub facts: Facts,
     /// How often in a row.
     pub count: u32,
     /// Why, in words.
@@ -147,10 +147,10 @@ impl Record {
     }
 
     fn failure(&self, reason: Option<String>) -> Option<Failure> {
-        let version = self.target.as_ref()?.version.clone();
-        let before = self.failed.as_ref().filter(|failed| failed.version == version);
+        let facts = self.target.clone()?;
+        let before = self.failed.as_ref().filter(|failed| failed.facts.version == facts.version);
         let count = before.map_or(0, |failed| failed.count).saturating_add(1);
-        Some(Failure { version, count, reason: reason? })
+        Some(Failure { facts, count, reason: reason? })
     }
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::reconcile::update::Facts;
+use crate::reconcile::update::{Facts, Failure};
 
 const NOW: Duration = Duration::from_secs(1000);
 const LOOK: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ fn record() -> impl Strategy<Value = Record> {
             phase: if good.is_none() && target.is_none() { Phase::Preparing } else { phase },
             good: good.as_deref().map(facts),
             target: target.as_deref().map(facts),
-            failed: failed.map(|version| super::super::update::Failure { version, ..Default::default() }),
+            failed: failed.map(|version| Failure { facts: facts(&version), ..Failure::default() }),
         },
     )
 }

@@ -246,7 +246,7 @@ async fn an_entry_that_is_no_application_is_told_and_disturbs_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_going_back_what_the_good_version_needs_is_kept() {
+async fn after_going_back_what_the_good_and_the_wanted_version_need_is_kept() {
     let mut bed = Bed::new().await;
     bed.start().await;
     let conf =
@@ -260,7 +260,7 @@ async fn after_going_back_what_the_good_version_needs_is_kept() {
     bed.pass(40.0).await;
     let kept = bed.resources.kept().unwrap();
     let names: Vec<_> = kept.iter().map(|info| format!("{}@{}", info.name, info.version)).collect();
-    assert_eq!(names, ["web@1", "web@2", "old@1"]);
+    assert_eq!(names, ["web@1", "web@2", "new@1", "old@1"]);
 }
 
 #[tokio::test(start_paused = true)]
