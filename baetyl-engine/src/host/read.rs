@@ -20,8 +20,9 @@ impl Cpu {
             if name == "cpu" {
                 // user nice system idle iowait irq softirq steal; guest times are in the first two.
                 let times: Vec<u64> = words.take(8).map(|word| word.parse().unwrap_or(0)).collect();
-                let idle: u64 = times.iter().skip(3).take(2).sum();
-                cpu.all = times.iter().sum();
+                let sum = |times: &[u64]| times.iter().fold(0_u64, |sum, time| sum.saturating_add(*time));
+                let idle = sum(&times[times.len().min(3)..times.len().min(5)]);
+                cpu.all = sum(&times);
                 cpu.busy = cpu.all.saturating_sub(idle);
             } else if name.starts_with("cpu") {
                 cpu.cores += 1;
@@ -208,6 +209,20 @@ mod tests {
     fn disks_are_listed_once() {
         let text = "proc /proc proc rw 0 0\n/dev/vda / ext4 rw 0 0\n/dev/vda /again ext4 rw 0 0\n/dev/sda1 /my\\040disk vfat rw 0 0\n";
         assert_eq!(disks(text), ["/", "/my disk"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_the_readers(text in "(cpu[0-9 ]{0,40}\n|MemTotal: [0-9]{0,30} kB\n|.{0,60}\n){0,5}") {
+            let cpu = Cpu::parse(&text);
+            assert!((0.0..=1.0).contains(&cpu.share_since(None)));
+            let memory = Memory::parse(&text);
+            assert!(memory.used() <= memory.total);
+            Network::parse(&text);
+            uuid(&text);
+            variant("arm", &text);
+            assert!(addresses(&text).len() <= text.len() && disks(&text).len() <= text.len());
+        }
     }
 
     #[test]

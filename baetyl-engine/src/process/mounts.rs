@@ -91,7 +91,13 @@ pub(crate) fn make(
     }
     let mut links = BTreeMap::new();
     match &mount.source {
-        Source::Link { target, .. } => link(disk, folder, &mount.path, target, old, &mut links)?,
+        Source::Link { target, host } => {
+            // As container runtimes do: a host path that is not there becomes a folder.
+            if *host && disk.entry(target)?.is_none() {
+                make_folder(disk, target, 0o755)?;
+            }
+            link(disk, folder, &mount.path, target, old, &mut links)?;
+        }
         Source::Empty => make_folder(disk, &at, 0o755)?,
         Source::File { content, secret } => {
             let mode = mode(*secret, executable == Some(&mount.path));
@@ -234,4 +240,71 @@ const fn mode(secret: bool, executable: bool) -> u32 {
 
 const fn invalid(reason: String) -> EngineError {
     EngineError::Invalid { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use baetyl_core_lib::application::Deployment;
+    use baetyl_core_lib::spec::{AppSpec, VolumeMount};
+
+    use super::*;
+
+    fn planned(mounts: &[(&str, &str, &str)]) -> Result<Vec<Mount>, String> {
+        let files = |objects: Option<&str>| VolumeContent::Files {
+            files: BTreeMap::from([("a.txt".to_owned(), Content(b"a".to_vec()))]),
+            objects: objects.map(PathBuf::from),
+            secret: true,
+        };
+        let volumes = [
+            ("host", VolumeContent::HostPath("/srv/host".into())),
+            ("files", files(None)),
+            ("both", files(Some("/srv/objects"))),
+            ("empty", VolumeContent::EmptyDir),
+        ];
+        let mounts = mounts.iter().map(|(name, path, part)| VolumeMount {
+            name: (*name).to_owned(),
+            mount_path: (*path).to_owned(),
+            sub_path: (*part).to_owned(),
+            ..VolumeMount::default()
+        });
+        let service =
+            Service { name: "web".to_owned(), volume_mounts: mounts.collect(), ..Service::default() };
+        let volumes = volumes.map(|(name, content)| (name.to_owned(), content)).into();
+        plan(&Deployment { spec: AppSpec::default(), volumes }, &service).map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn refused(mounts: &[(&str, &str, &str)], expected: &str) {
+        let error = planned(mounts).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_mounted_where_it_would_change_what_is_not_ours() {
+        refused(&[("host", "/data", ""), ("files", "/data/conf", "")], "inside the one at \"data\"");
+        refused(&[("files", "/x", ""), ("empty", "x/", "")], "two volumes at \"x\"");
+        refused(&[("files", "/service.json", "")], "below the instance's folder");
+        refused(&[("host", "/", "")], "below the instance's folder");
+        refused(&[("host", "/data", "../up")], "without '..'");
+        refused(&[("files", "/x", "b.txt")], "there is no such file");
+        assert!(planned(&[("empty", "/data", ""), ("files", "/data/conf", "")]).is_ok());
+    }
+
+    #[test]
+    fn part_of_a_volume_is_mounted_alone() {
+        let source = |name, part| planned(&[(name, "/x", part)]).unwrap().remove(0).source;
+        let link = |target: &str, host| Source::Link { target: target.into(), host };
+        assert_eq!(source("host", "sub"), link("/srv/host/sub", true));
+        assert_eq!(source("both", "big.bin"), link("/srv/objects/big.bin", false));
+        assert_eq!(source("files", "a.txt"), Source::File { content: Content(b"a".to_vec()), secret: true });
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_climbs_out(path in "[a./]{0,20}") {
+            if let Some(path) = inside(&path) {
+                assert!(path.components().all(|part| matches!(part, Component::Normal(_))));
+            }
+        }
+    }
 }

@@ -388,6 +388,87 @@ async fn stopped_version_keeps_its_port_and_starts_again() {
 }
 
 #[tokio::test]
+async fn instance_has_one_supervisor_only() {
+    let bed = Bed::new();
+    let engine = bed.engine();
+    engine.apply(USER, &app("1", LIVES)).await.unwrap();
+    let before = running(&engine, "1", 1).await;
+    let mut second = std::process::Command::new(&bed.config().supervisor[0]);
+    let ended =
+        second.arg("program").arg(bed.instance("1", 1)).stdin(std::process::Stdio::null()).status().unwrap();
+    assert_eq!(ended.code(), Some(75));
+    assert_eq!(instances(&engine, "1").await, before);
+    engine.remove(USER, &AppInfo::new("app", "1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn state_of_another_boot_is_nobodys() {
+    let bed = Bed::new();
+    let engine = bed.engine();
+    let info = AppInfo::new("app", "1");
+    engine.apply(USER, &app("1", LIVES)).await.unwrap();
+    running(&engine, "1", 1).await;
+    engine.stop(USER, &info).await.unwrap();
+    // As a reboot leaves it where the runtime folder is on a disk: numbers that now are others'.
+    let path = bed.runtime().join("baetyl-edge/app/1/web-1.json");
+    let mut innocent = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(&text).unwrap();
+    state["boot"] = "another".into();
+    state["phase"] = "running".into();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", innocent.id())).unwrap();
+    let start: u64 = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap().parse().unwrap();
+    state["child"] = serde_json::json!({"pid": innocent.id(), "start": start});
+    fs::write(&path, state.to_string()).unwrap();
+    engine.stop(USER, &info).await.unwrap();
+    engine.apply(USER, &app("1", LIVES)).await.unwrap();
+    assert_eq!(running(&engine, "1", 1).await[0].restarts, 0);
+    assert!(innocent.try_wait().unwrap().is_none());
+    innocent.kill().unwrap();
+    innocent.wait().unwrap();
+    engine.remove(USER, &info).await.unwrap();
+}
+
+#[tokio::test]
+async fn changed_settings_of_the_engine_restart_nothing() {
+    let bed = Bed::new();
+    let engine = bed.engine();
+    engine.apply(USER, &app("1", LIVES)).await.unwrap();
+    let before = running(&engine, "1", 1).await;
+    let mut config = bed.config();
+    config.path_env = "/opt/bin:/bin:/usr/bin".to_owned();
+    let engine = with(config);
+    engine.apply(USER, &app("1", LIVES)).await.unwrap();
+    assert_eq!(instances(&engine, "1").await, before);
+    kill(before[0].pid.unwrap());
+    let after =
+        until("restart", &engine, "1", |all| (all[0].restarts == 1).then(|| all[0].pid).flatten()).await;
+    let env = fs::read(format!("/proc/{after}/environ")).unwrap();
+    assert!(
+        env.starts_with(b"PATH=/opt/bin:/bin:/usr/bin") || String::from_utf8_lossy(&env).contains("/opt/bin")
+    );
+    engine.remove(USER, &AppInfo::new("app", "1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn program_may_end_by_itself_when_it_is_stopped() {
+    let bed = Bed::new();
+    let engine = bed.engine();
+    engine
+        .apply(USER, &app("1", "trap 'echo bye; exit 0' TERM; touch ready; while :; do sleep 0.05; done"))
+        .await
+        .unwrap();
+    let one = running(&engine, "1", 1).await.remove(0);
+    while !bed.instance("1", 1).join("ready").exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    engine.stop(USER, &AppInfo::new("app", "1")).await.unwrap();
+    let log = engine.logs().unwrap().tail(USER, &one.name, 1).await.unwrap();
+    assert_eq!(String::from_utf8(log).unwrap(), "bye\n");
+    engine.remove(USER, &AppInfo::new("app", "1")).await.unwrap();
+}
+
+#[tokio::test]
 async fn port_that_something_else_took_meanwhile_is_replaced() {
     let bed = Bed::new();
     let engine = bed.engine();
