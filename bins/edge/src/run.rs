@@ -113,6 +113,7 @@ async fn live(role: Role, config: Config, once: bool, env: &dyn Env) -> Result<(
         }
     });
     let result = work(role, config, once, env, &tasks, &shutdown).await;
+    shutdown.cancel();
     tasks.stop().await;
     result
 }

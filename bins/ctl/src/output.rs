@@ -1,0 +1,75 @@
+//! Printing: tables for people, JSON and YAML for programs. The only place that writes to the terminal.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
+
+use std::io::{IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+use crate::args::Output;
+use crate::error::CtlError;
+
+/// Says what went wrong.
+pub(crate) fn problem(error: &CtlError) {
+    eprintln!("error: {error}");
+}
+
+/// Says something to a person.
+pub(crate) fn say(text: &str) {
+    println!("{text}");
+}
+
+/// Says how far a long work is. On a terminal the line is written over by the next one.
+#[cfg(feature = "up")]
+pub(crate) fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[2K  … {text}");
+        drop(std::io::stderr().flush());
+    }
+}
+
+/// Says that a step of a long work is done.
+#[cfg(feature = "up")]
+pub(crate) fn done(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("\r\x1b[2K  ✓ {text}");
+    } else {
+        eprintln!("  {text}");
+    }
+}
+
+/// Prints a value for programs. For people there is [`table`].
+pub(crate) fn value(value: &Value, output: Output) -> Result<(), CtlError> {
+    match output {
+        Output::Json => {
+            println!("{}", serde_json::to_string_pretty(value).map_err(|e| CtlError::Failed(e.to_string()))?);
+        }
+        Output::Table | Output::Yaml => {
+            let text = serde_saphyr::to_string(value).map_err(|e| CtlError::Failed(e.to_string()))?;
+            print!("{text}");
+            drop(std::io::stdout().flush());
+        }
+    }
+    Ok(())
+}
+
+/// Prints a table.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
+    let mut widths: Vec<usize> = head.iter().map(|title| title.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            text.push_str(cell);
+            text.extend(std::iter::repeat_n(' ', width + 3 - cell.chars().count()));
+        }
+        println!("{}", text.trim_end());
+    };
+    line(&mut head.iter().copied());
+    for row in rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+}

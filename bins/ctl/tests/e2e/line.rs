@@ -1,0 +1,61 @@
+//! The line is cut: dead, not refused. What runs goes on, what dies comes back, and nothing is lost.
+
+use crate::harness::{Process, Up, address, processes, run, until};
+use crate::life::{apply, shell, with};
+use crate::relay::Relay;
+
+#[test]
+fn with_the_line_cut_a_killed_agent_restarts_nothing_and_a_killed_program_comes_back() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let relay = Relay::start().await;
+        let url = format!("https://{}", relay.address);
+        let up = Up::begin(folder.path(), &["--node-url", &url]);
+        // The cloud tells where it listens before any node can ask.
+        let told = folder.path().join("cloud/addresses.json");
+        let addresses = until("the cloud's addresses", || async {
+            serde_json::from_slice::<serde_json::Value>(&std::fs::read(&told).ok()?).ok()
+        })
+        .await;
+        relay.relay_to(addresses["node"].as_str().unwrap().parse().unwrap());
+        let up = up.wait().await;
+        apply(&up, &shell("worker", "exec sleep 2001"));
+        let worker = until("the worker", || async { with(folder.path(), "2001") }).await;
+        assert!(
+            relay.connections() > 0,
+            "the node goes through the relay, not to {}",
+            address(&up.told("/node"))
+        );
+
+        relay.cut();
+        let core = Process::of(up.pid("core")).unwrap();
+        kill(core.pid);
+        let page = processes(folder.path()).into_iter().find(|process| process.role() == "page").unwrap();
+        until("core to come back", || async {
+            processes(folder.path())
+                .into_iter()
+                .find(|process| process.role() == "core" && process.pid != core.pid)
+        })
+        .await;
+        kill(page.pid);
+        let again = until("the page server to come back", || async {
+            processes(folder.path())
+                .into_iter()
+                .find(|process| process.role() == "page" && process.pid != page.pid)
+        })
+        .await;
+        assert_ne!(again, page);
+        assert_eq!(with(folder.path(), "2001"), Some(worker.clone()), "the worker was not touched");
+
+        apply(&up, &shell("later", "exec sleep 2002"));
+        relay.heal();
+        until("what was applied meanwhile", || async { with(folder.path(), "2002") }).await;
+        assert_eq!(with(folder.path(), "2001"), Some(worker), "the worker was not touched");
+        up.stop().await;
+    });
+}
+
+fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
