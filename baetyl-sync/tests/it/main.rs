@@ -4,12 +4,17 @@
 
 #[cfg(feature = "activate")]
 mod activate;
+#[cfg(feature = "http")]
 mod conformance;
 mod converge;
 mod fake;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
 mod object;
 mod resource;
-mod syncer;
-mod http;
+#[cfg(feature = "http")]
 mod server;
+mod syncer;
+#[cfg(feature = "http")]
 mod wire;
