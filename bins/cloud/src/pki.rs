@@ -41,12 +41,17 @@ pub struct PkiError {
 }
 
 /// The authority: root key and certificate, and a secret to sign addresses with.
-#[derive(Debug)]
 pub struct Pki {
     issuer: Issuer<'static, KeyPair>,
     ca_pem: String,
     secret: [u8; 32],
     clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Pki {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pki").field("keys", &"[redacted]").finish_non_exhaustive()
+    }
 }
 
 impl Pki {

@@ -61,8 +61,8 @@ impl Kind {
     }
 }
 
-/// One document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One document. Its body may hold secrets, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Document {
     /// Its name.
     pub name: String,
@@ -70,6 +70,15 @@ pub struct Document {
     pub version: String,
     /// JSON.
     pub body: String,
+}
+
+impl Debug for Document {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Document")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One step of a transaction.
