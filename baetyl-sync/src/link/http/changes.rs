@@ -50,6 +50,10 @@ struct Cursor {
 #[derive(Debug, Serialize, Deserialize)]
 struct CursorBody {
     cursor: String,
+    /// How many seconds the cloud should hold the request at most; only asked for where its own time is too
+    /// long for the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<u64>,
 }
 
 impl Changes {
@@ -98,7 +102,7 @@ impl ChangeWait for HttpLink {
                 (cursor, changes.lives)
             };
             let started = Instant::now();
-            match self.poll(&cursor, lives.unwrap_or(HOLD + GRACE)).await {
+            match self.poll(&cursor, lives).await {
                 Ok(answer) if answer.status == StatusCode::NO_CONTENT => {
                     lock(&self.changes).cuts = 0;
                     return Ok(false);
@@ -129,8 +133,10 @@ impl ChangeWait for HttpLink {
 }
 
 impl HttpLink {
-    async fn poll(&self, cursor: &Cursor, timeout: Duration) -> Result<Answer, LinkError> {
-        let body = CursorBody { cursor: cursor.text.clone() };
+    async fn poll(&self, cursor: &Cursor, lives: Option<Duration>) -> Result<Answer, LinkError> {
+        let body = CursorBody { cursor: cursor.text.clone(), hold: lives.map(|lives| lives.as_secs()) };
+        // A little longer than what is asked for, and still shorter than what the way lets live.
+        let timeout = lives.map_or(HOLD + GRACE, |lives| lives + lives / 6);
         let message = Message::new(Kind::Changes)
             .with_content(&body)
             .map_err(|error| LinkError::Invalid { reason: error.to_string() })?;
