@@ -1,6 +1,6 @@
 //! The logic of the cloud, without HTTP: a [`Cloud`] over a store, a clock, randomness and an authority.
 //!
-//! Everything that writes goes through one transaction at a time ([`Tx`]), so what is read in it stays true
+//! Everything that writes goes through one transaction at a time (`Tx`), so what is read in it stays true
 //! until it is committed. This module knows no HTTP and no TLS.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::node::{NodeInput, NodeRecord};
-use super::{Cloud, ListOptions, Tx, check_labels, check_name, view};
+use super::{Cloud, ListOptions, Listed, Tx, check_labels, check_name, view};
 use crate::error::ServiceError;
 use crate::store::Kind;
 
@@ -20,6 +20,18 @@ pub struct BatchInput {
     /// When the token ends; never, when it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire_time: Option<Timestamp>,
+}
+
+impl Listed for BatchInput {
+    fn name(&self) -> &str {
+        &self.batch.name
+    }
+    fn labels(&self) -> &std::collections::BTreeMap<String, String> {
+        &self.batch.labels
+    }
+    fn create_time(&self) -> Timestamp {
+        self.batch.create_time
+    }
 }
 
 /// Whose key an activated node uses.
@@ -72,7 +84,7 @@ impl Cloud {
     /// When the store failed.
     pub async fn batches(&self, options: &ListOptions) -> Result<Value, ServiceError> {
         let batches = self.all::<BatchInput>(Kind::Batch).await?;
-        Ok(options.answer(batches.into_iter().map(|input| input.batch).collect(), |batch| json!(batch)))
+        Ok(options.answer(batches, |batch| json!(batch)))
     }
 
     /// Changes a batch. Nodes that are there already stay as they are.

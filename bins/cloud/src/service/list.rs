@@ -138,9 +138,4 @@ macro_rules! listed {
     )*};
 }
 
-listed!(
-    baetyl_core_lib::spec::AppSpec,
-    baetyl_core_lib::spec::Configuration,
-    baetyl_core_lib::spec::Secret,
-    baetyl_core_lib::spec::activation::Batch
-);
+listed!(baetyl_core_lib::spec::AppSpec, baetyl_core_lib::spec::Configuration, baetyl_core_lib::spec::Secret);
