@@ -469,6 +469,24 @@ async fn program_may_end_by_itself_when_it_is_stopped() {
 }
 
 #[tokio::test]
+async fn host_path_is_a_link_and_outlives_the_instance() {
+    let bed = Bed::new();
+    let engine = bed.engine();
+    let store = bed.lib().join("core/store");
+    let mut with_store = app("1", "echo kept > data/store/file; exec sleep 1000");
+    with_store.volumes.insert("key".to_owned(), VolumeContent::HostPath(store.clone()));
+    with_store.spec.services[0].volume_mounts[1].mount_path = "/data/store".to_owned();
+    engine.apply(USER, &with_store).await.unwrap();
+    running(&engine, "1", 1).await;
+    assert_eq!(fs::read_link(bed.instance("1", 1).join("data/store")).unwrap(), store);
+    while !store.join("file").exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    engine.remove(USER, &AppInfo::new("app", "1")).await.unwrap();
+    assert!(store.join("file").exists());
+}
+
+#[tokio::test]
 async fn port_that_something_else_took_meanwhile_is_replaced() {
     let bed = Bed::new();
     let engine = bed.engine();
