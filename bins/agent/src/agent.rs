@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use baetyl_core_lib::application::Scope;
 use baetyl_core_lib::clock::Clock;
 use baetyl_core_lib::engine::Engine;
-use baetyl_core_lib::error::Chain;
 use baetyl_core_lib::link::Link;
 use baetyl_core_lib::shadow::Shadow;
 use baetyl_core_lib::task::TaskScope;
@@ -77,28 +75,5 @@ impl Agent {
         shutdown.cancelled().await;
         device.stop().await;
         cloud.stop().await;
-    }
-}
-
-/// Stops all applications of these engines without removing them; the next start of an agent starts them
-/// again. For a node that is to be still, after its agent has ended.
-pub async fn drain(engines: &[Arc<dyn Engine>]) {
-    for engine in engines {
-        // Users' applications first: they may need the system's to end well.
-        for scope in [Scope::User, Scope::System] {
-            let states = match engine.inventory(scope).await {
-                Ok(states) => states,
-                Err(error) => {
-                    tracing::warn!(engine = %engine.kind(), %scope, error = %Chain(&error), "cannot drain");
-                    continue;
-                }
-            };
-            let stops = states.iter().map(|state| async move {
-                if let Err(error) = engine.stop(scope, &state.info).await {
-                    tracing::warn!(app = %state.info, error = %Chain(&error), "not stopped");
-                }
-            });
-            futures_util::future::join_all(stops).await;
-        }
     }
 }

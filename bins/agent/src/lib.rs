@@ -35,7 +35,7 @@ mod builder;
 #[cfg(feature = "http")]
 mod http;
 
-pub use self::agent::{Agent, drain};
+pub use self::agent::Agent;
 pub use self::builder::{AgentBuilder, BuildError};
 pub use baetyl_core_lib::application::Role;
 

@@ -34,11 +34,6 @@ impl Client {
         Ok(Self { http, server })
     }
 
-    /// Its address.
-    pub(crate) fn server(&self) -> &str {
-        &self.server
-    }
-
     /// GET; `None` when there is no such thing.
     pub(crate) async fn find(&self, path: &str) -> Result<Option<Value>, CtlError> {
         match self.send(Method::GET, path, None).await {

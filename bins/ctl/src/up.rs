@@ -146,7 +146,7 @@ async fn bring_up(options: &Options, folder: &Folder, running: &mut Running) -> 
     let addresses = start_cloud(options, folder, running).await?;
     let client = Client::new(&format!("http://{}", addresses.admin))?;
     output::done(&format!("cloud on http://{}", addresses.admin));
-    let state = settle(folder)?;
+    let state = settle(folder, &addresses)?;
     package::offer(&client).await?;
     output::done("the agent is offered to nodes as an object");
     batch(&client, &state).await?;
@@ -179,8 +179,12 @@ async fn start_cloud(
     let told = folder.cloud().join("addresses.json");
     drop(std::fs::remove_file(&told));
     let mut arguments = vec!["cloud".to_owned(), "--data".to_owned(), folder.cloud().display().to_string()];
-    for (flag, address) in [("--admin", options.admin), ("--node", options.node), ("--init", options.init)] {
-        arguments.extend([flag.to_owned(), address.to_string()]);
+    let before = folder.remembered();
+    for (role, address) in [("admin", options.admin), ("node", options.node), ("init", options.init)] {
+        // A node finds the cloud where it was: a port that was chosen once stays.
+        let kept = text(&before, &format!("/addresses/{role}")).parse::<SocketAddr>();
+        let kept = kept.ok().filter(|kept| address.port() == 0 && kept.ip() == address.ip());
+        arguments.extend([format!("--{role}"), kept.unwrap_or(address).to_string()]);
     }
     arguments.extend(["--core-api".to_owned(), "127.0.0.1:0".to_owned()]);
     if let Some(url) = &options.node_url {
@@ -206,13 +210,18 @@ async fn start_cloud(
 }
 
 /// What is decided at the first `up` of a folder and kept.
-fn settle(folder: &Folder) -> Result<Value, CtlError> {
+fn settle(folder: &Folder, addresses: &Addresses) -> Result<Value, CtlError> {
     let old = folder.remembered();
     let or = |pointer: &str, new: Value| old.pointer(pointer).cloned().unwrap_or(new);
     let state = json!({
         "token": or("/token", json!(random_word()?)),
         "node": or("/node", json!(node_name())),
         "port": or("/port", json!(hello::free_port())),
+        "addresses": {
+            "admin": addresses.admin.to_string(),
+            "node": addresses.node.to_string(),
+            "init": addresses.init.to_string(),
+        },
     });
     if state != old {
         folder.remember(&state)?;

@@ -152,7 +152,9 @@ async fn work(
         }
     }
     if owner.wants_drain() {
-        baetyl::drain(&engines).await;
+        if let Err(error) = baetyl::engine::reconcile::drain(&engines, role.part()).await {
+            tracing::warn!(error = %Chain(&error), "not everything is stopped");
+        }
         owner.drained();
         shutdown.cancelled().await;
     }

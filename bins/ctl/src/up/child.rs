@@ -80,9 +80,9 @@ impl Role {
     pub(crate) async fn stop(mut self, grace: Duration) {
         if let Some(pid) = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
             // It may have ended already.
-            drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
             if tokio::time::timeout(grace, self.child.wait()).await.is_err() {
-                drop(rustix::process::kill_process_group(pid, rustix::process::Signal::KILL));
+                rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).ok();
                 drop(self.child.wait().await);
             }
         }
