@@ -201,12 +201,13 @@ impl Engine for ProcessEngine {
 
     async fn apply(&self, scope: Scope, app: &dyn Application) -> Result<(), EngineError> {
         let app = owned(app);
+        let info = app.spec.info();
         let surplus = self.work(move |site| site.apply(scope, &app)).await?;
         if surplus.is_empty() {
             return Ok(());
         }
         self.end(surplus.clone()).await?;
-        self.work(move |site| site.delete(&surplus)).await
+        self.work(move |site| site.delete(scope, &info, &surplus)).await
     }
 
     async fn stop(&self, scope: Scope, app: &AppInfo) -> Result<(), EngineError> {
@@ -216,11 +217,7 @@ impl Engine for ProcessEngine {
     async fn remove(&self, scope: Scope, app: &AppInfo) -> Result<(), EngineError> {
         let instances = self.end_version(scope, app).await?;
         let info = app.clone();
-        self.work(move |site| {
-            site.delete(&instances)?;
-            site.delete_version(scope, &info)
-        })
-        .await
+        self.work(move |site| site.delete_version(scope, &info, &instances)).await
     }
 
     async fn inventory(&self, scope: Scope) -> Result<Vec<AppState>, EngineError> {

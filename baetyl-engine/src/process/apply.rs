@@ -55,6 +55,9 @@ impl Site {
         let planned = self.plan(app)?;
         let info = app.spec.info();
         let what = format!("lay out {info}");
+        // The work of a call that was dropped may still be under way.
+        let version = self.layout.version(scope, &info);
+        let _lock = Lock::wait_in_place(&*self.disk, &version).map_err(|error| failed(&what, error))?;
         let wanted = self.reserve(scope, app, &planned, &what)?;
         let mut first_error = None;
         for (id, plan, spec) in &wanted {
@@ -104,7 +107,6 @@ impl Site {
     ) -> Result<Vec<(InstanceId, &'a Planned<'a>, InstanceSpec)>, EngineError> {
         let fail = |error| failed(what, error);
         let info = app.spec.info();
-        self.disk.create_folder(&self.layout.version(scope, &info), 0o755).map_err(fail)?;
         let _lock = Lock::wait(&self.layout.run()).map_err(fail)?;
         self.write_record(scope, &app.spec, planned).map_err(fail)?;
         let mut taken = None;

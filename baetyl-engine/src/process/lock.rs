@@ -8,6 +8,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use baetyl_core_lib::durable::Disk;
+
 /// A held lock; given to a child process, it is held as long as that lives.
 #[derive(Debug)]
 pub(crate) struct Lock(File);
@@ -35,11 +37,23 @@ impl Lock {
         Ok(Self(file))
     }
 
+    /// Makes a folder where there is none and waits for its lock; the folder that is locked is the one that
+    /// is there, even when somebody removed another one meanwhile.
+    pub(crate) fn wait_in_place(disk: &dyn Disk, folder: &Path) -> io::Result<Self> {
+        loop {
+            disk.create_folder(folder, 0o755)?;
+            match Self::wait(folder) {
+                Ok(lock) if is_same(&lock.0, folder)? => return Ok(lock),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
     /// Takes the lock through a file that was passed on, when that is this folder.
     pub(crate) fn adopt(passed: OwnedFd, folder: &Path) -> io::Result<Option<Self>> {
         let file = File::from(passed);
-        let (passed, folder) = (rustix::fs::fstat(&file)?, rustix::fs::stat(folder)?);
-        if (passed.st_dev, passed.st_ino) != (folder.st_dev, folder.st_ino) {
+        if !is_same(&file, folder)? {
             return Ok(None);
         }
         match file.try_lock() {
@@ -66,6 +80,15 @@ impl Lock {
     /// The open file that holds it.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.0.into()
+    }
+}
+
+fn is_same(file: &File, folder: &Path) -> io::Result<bool> {
+    let file = rustix::fs::fstat(file)?;
+    match rustix::fs::stat(folder) {
+        Ok(there) => Ok((file.st_dev, file.st_ino) == (there.st_dev, there.st_ino)),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -98,8 +98,27 @@ impl Site {
         }
     }
 
-    /// Deletes the folders of instances that have ended.
-    pub(super) fn delete(&self, instances: &[InstanceId]) -> Result<(), EngineError> {
+    /// Deletes the folders of instances of a version that have ended.
+    pub(super) fn delete(
+        &self,
+        scope: Scope,
+        info: &AppInfo,
+        instances: &[InstanceId],
+    ) -> Result<(), EngineError> {
+        let _lock = self.lock_version(scope, info)?;
+        self.delete_all(instances)
+    }
+
+    /// The lock of a version, under which its folders are made and deleted; `None` when it is not there.
+    fn lock_version(&self, scope: Scope, info: &AppInfo) -> Result<Option<Lock>, EngineError> {
+        match Lock::wait(&self.layout.version(scope, info)) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(format!("remove {info}"), error)),
+        }
+    }
+
+    fn delete_all(&self, instances: &[InstanceId]) -> Result<(), EngineError> {
         let mut error = None;
         for id in instances {
             let deleted =
@@ -122,8 +141,15 @@ impl Site {
         self.disk.remove_folder(&folder)
     }
 
-    /// Deletes what is left of a version. Its logs stay; those of versions before it go.
-    pub(super) fn delete_version(&self, scope: Scope, info: &AppInfo) -> Result<(), EngineError> {
+    /// Deletes a version whose instances have ended. Its logs stay; those of versions before it go.
+    pub(super) fn delete_version(
+        &self,
+        scope: Scope,
+        info: &AppInfo,
+        instances: &[InstanceId],
+    ) -> Result<(), EngineError> {
+        let _lock = self.lock_version(scope, info)?;
+        self.delete_all(instances)?;
         self.try_delete_version(scope, info).map_err(|error| failed(format!("remove {info}"), error))
     }
 
