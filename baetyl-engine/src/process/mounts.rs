@@ -92,8 +92,9 @@ pub(crate) fn make(
     let mut links = BTreeMap::new();
     match &mount.source {
         Source::Link { target, host } => {
-            // As container runtimes do: a host path that is not there becomes a folder.
-            if *host && disk.entry(target)?.is_none() {
+            // As container runtimes do: a host path that is not there becomes a folder; a device never does.
+            let kernel = ["/dev", "/proc", "/sys"].iter().any(|root| target.starts_with(root));
+            if *host && !kernel && disk.entry(target)?.is_none() {
                 make_folder(disk, target, 0o755)?;
             }
             link(disk, folder, &mount.path, target, old, &mut links)?;

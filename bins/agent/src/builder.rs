@@ -26,26 +26,36 @@ use baetyl_sync::resource::{ResourceClient, platform};
 use baetyl_sync::syncer::{SyncConfig, Syncer, SyncerParts};
 
 use crate::agent::Agent;
+use crate::objects::NoObjects;
 
 /// How many blocking jobs run at once.
 const POOL: usize = 4;
 
-/// What a part that is made at the end is made of.
-pub(crate) struct Seams<'a> {
-    pub(crate) folder: &'a std::path::Path,
-    pub(crate) namespace: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) run_mode: &'a str,
-    pub(crate) clock: &'a Arc<dyn Clock>,
-    pub(crate) disk: &'a Arc<dyn Disk>,
-    pub(crate) pool: &'a Arc<dyn Blocking>,
-    pub(crate) store: &'a Arc<dyn Store>,
-    pub(crate) random: &'a Arc<dyn Random>,
+/// What the agent stands on, for parts that are made of it ([`AgentBuilder::way`]).
+#[derive(Debug)]
+pub struct Seams<'a> {
+    /// The agent's folder.
+    pub folder: &'a std::path::Path,
+    /// The cloud's namespace.
+    pub namespace: &'a str,
+    /// The node's name.
+    pub name: &'a str,
+    /// `native` or `kube`.
+    pub run_mode: &'a str,
+    /// The wall clock.
+    pub clock: &'a Arc<dyn Clock>,
+    /// The files.
+    pub disk: &'a Arc<dyn Disk>,
+    /// Where blocking work is done.
+    pub pool: &'a Arc<dyn Blocking>,
+    /// What survives a power cut.
+    pub store: &'a Arc<dyn Store>,
+    /// Jitter and names.
+    pub random: &'a Arc<dyn Random>,
 }
 
 /// The way to the cloud and to its objects, made at the end.
-pub(crate) type Way =
-    Box<dyn FnOnce(&Seams<'_>) -> Result<(Arc<dyn Link>, Arc<dyn ObjectSource>), BuildError> + Send>;
+type Way = Box<dyn FnOnce(&Seams<'_>) -> Result<(Arc<dyn Link>, Arc<dyn ObjectSource>), BuildError> + Send>;
 
 /// The issuer of certificates, made at the end.
 type Issuer = Box<
@@ -78,7 +88,7 @@ pub struct AgentBuilder {
     resources: Option<Arc<dyn ResourceSource>>,
     objects: Option<Arc<dyn ObjectSource>>,
     certs: Option<Issuer>,
-    way: Option<Way>,
+    way: Option<MakeWay>,
 }
 
 impl std::fmt::Debug for AgentBuilder {
@@ -240,7 +250,7 @@ impl AgentBuilder {
         self
     }
 
-    /// Where files of objects come from. Required, unless [`AgentBuilder::http`] gives them.
+    /// Where files of objects come from; with [`AgentBuilder::http`] from the cloud, else from nowhere, unless said.
     #[must_use]
     pub fn objects(mut self, objects: Arc<dyn ObjectSource>) -> Self {
         self.objects = Some(objects);
@@ -274,6 +284,16 @@ impl AgentBuilder {
         self
     }
 
+    /// The way to the cloud and to its objects, made of what the agent stands on once that is open.
+    #[must_use]
+    pub fn way<F>(mut self, make: F) -> Self
+    where
+        F: FnOnce(&Seams<'_>) -> Result<Way, BuildError> + Send + 'static,
+    {
+        self.way = Some(Box::new(make));
+        self
+    }
+
     /// The way to the cloud over HTTP and mutual TLS, and its objects below `object` of the folder.
     #[cfg(feature = "http")]
     #[must_use]
@@ -290,13 +310,12 @@ impl AgentBuilder {
     #[cfg(feature = "http")]
     #[must_use]
     pub fn http_with(
-        mut self,
+        self,
         config: baetyl_sync::link::HttpConfig,
         objects: baetyl_sync::object::ObjectConfig,
         identity: Arc<dyn baetyl_core_lib::identity::Identity>,
     ) -> Self {
-        self.way = Some(crate::http::way(config, objects, identity));
-        self
+        self.way(move |seams| crate::http::way(config, objects, identity, seams))
     }
 
     /// Runs applications as programs of the host. `supervisor` is the command line that looks after one:
@@ -352,8 +371,7 @@ impl AgentBuilder {
             None => (None, None),
         };
         let link = self.link.or(way).ok_or(missing("way to the cloud", "AgentBuilder::link"))?;
-        let objects =
-            self.objects.or(sources).ok_or(missing("source of objects", "AgentBuilder::objects"))?;
+        let objects = self.objects.or(sources).unwrap_or_else(|| Arc::new(NoObjects));
         let certs = match self.certs {
             Some(issuer) => Some(issuer(&seams).await?),
             None => None,

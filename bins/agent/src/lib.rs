@@ -6,12 +6,14 @@
 //! until it is told to stop, and leaves applications running.
 //!
 //! ```no_run
-//! # async fn example(link: std::sync::Arc<dyn baetyl::core::link::Link>) -> Result<(), Box<dyn std::error::Error>> {
-//! use baetyl::{Agent, Role};
+//! # use std::sync::Arc;
+//! # use baetyl::core::{engine::Engine, link::Link};
+//! # async fn example(link: Arc<dyn Link>, engine: Arc<dyn Engine>) -> Result<(), Box<dyn std::error::Error>> {
+//! use baetyl::Agent;
 //!
 //! let agent = Agent::builder("/var/lib/example", "factory", "press-17")
-//!     .role(Role::Core)
 //!     .link(link)
+//!     .engine(engine)
 //!     .build()
 //!     .await?;
 //! agent.run(tokio_util::sync::CancellationToken::new()).await;
@@ -23,7 +25,7 @@
 //! |---|---|
 //! | `process` | programs of the host as the stock engine |
 //! | `http` | the link, resources and objects over HTTP and mutual TLS |
-//! | `activate` | first contact with a cloud |
+//! | `activate` | first contact with a cloud: `Credentials` from a batch's token |
 //! | `pki` | certificates for applications from the node's own authority |
 
 pub use baetyl_core_lib as core;
@@ -32,11 +34,14 @@ pub use baetyl_sync as sync;
 
 mod agent;
 mod builder;
+#[cfg(feature = "activate")]
+mod credentials;
 #[cfg(feature = "http")]
 mod http;
+mod objects;
 
 pub use self::agent::Agent;
-pub use self::builder::{AgentBuilder, BuildError};
+pub use self::builder::{AgentBuilder, BuildError, Seams, Way};
 pub use baetyl_core_lib::application::Role;
 
 /// The agent's version.

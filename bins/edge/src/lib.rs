@@ -4,16 +4,22 @@
 //!
 //! Everything that touches the process is here: arguments, environment, signals, logs, sockets. What an
 //! agent does is in the package `baetyl`.
+//!
+//! The programs need all of the features `process`, `http`, `activate` and `pki`; with fewer this library
+//! still has the configuration file, the log and the local server for a program of your own.
 
+#[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub mod cli;
 pub mod config;
 pub mod env;
 pub mod exit;
 pub mod logging;
+#[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub mod run;
 pub mod serve;
 pub mod signal;
 
+#[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub use self::cli::main;
 
 /// The platform of this node, in the words of program packages: `linux-amd64`.
