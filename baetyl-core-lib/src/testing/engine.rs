@@ -55,7 +55,7 @@ pub enum Fault {
 /// started again.
 ///
 /// An instance runs as soon as `apply` returns. One with a readiness or startup probe, or a fault that is
-/// about readiness, is [`Readiness::Ready`] or not; the others are [`Readiness::Unprobed`]. A fixed host
+/// about readiness, is [`Readiness::Ready`](crate::engine::Readiness::Ready) or not; the others are [`Readiness::Unprobed`](crate::engine::Readiness::Unprobed). A fixed host
 /// port belongs to one instance at a time.
 ///
 /// ```
