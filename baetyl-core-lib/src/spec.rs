@@ -11,6 +11,8 @@ pub mod admin;
 pub mod application;
 pub mod configuration;
 pub mod desire;
+pub mod duration;
+pub mod hex;
 pub mod message;
 pub mod name;
 pub mod node;

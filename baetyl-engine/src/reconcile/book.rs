@@ -289,7 +289,8 @@ impl App {
             (Work::Apply, Outcome::Failed { reason, transient: false, .. }) => self.live.fatal = Some(reason),
             (work, Outcome::Failed { reason, transient, learnt }) => {
                 self.put_off(&reason, now, random);
-                if work == Work::Prepare && !transient {
+                self.live.unfit = work == Work::Prepare && !transient;
+                if self.live.unfit {
                     self.live.retry_at = Some(now + AUTHOR.delay(self.live.tries, random.next_u32()));
                 }
                 self.live.learnt = learnt.or(self.live.learnt.take());
@@ -300,6 +301,7 @@ impl App {
 
     fn calm(&mut self) {
         self.live.tries = 0;
+        self.live.unfit = false;
         self.live.retry_at = None;
         self.live.reason.clear();
     }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use baetyl_core_lib::engine::EngineKind;
 use baetyl_core_lib::spec::name::ServiceName;
 use baetyl_core_lib::spec::{AppInfo, AppName, AppSpec, Version};
 
-/// With this label set to `true`, two versions of an application may run at once while it is updated,
-/// whatever else its description says.
+/// With this label set to `false`, the old version of an application is stopped before the new one starts, as
+/// if both declared the same host port: for programs that hold what they cannot declare, or cannot share.
 pub const OVERLAP_LABEL: &str = "baetyl-update-overlap";
 
 /// Parts a list of the desire into what can be tried and what cannot, with the reason in words.
@@ -51,14 +50,15 @@ pub fn host_ports(spec: &AppSpec) -> Vec<u16> {
     fixed.into_iter().collect()
 }
 
-/// Whether no other version of the application may run beside this one. A program may hold a port that it
-/// never declared, so one that declares none is taken to, unless its label says otherwise.
-pub fn runs_alone(spec: &AppSpec, engine: EngineKind) -> bool {
-    let shares_host = spec.host_network
-        || spec.services.iter().any(|service| service.host_network || !service.devices.is_empty());
-    let silent = engine == EngineKind::Process && host_ports(spec).is_empty();
-    let overlaps = spec.labels.get(OVERLAP_LABEL).is_some_and(|value| value == "true");
-    (shares_host || silent) && !overlaps
+/// Whether no other version of the application may run beside this one, whatever their ports. Versions run
+/// side by side unless its label says otherwise: a port that nobody declared only makes the new version fail.
+/// `None` when the label says neither.
+pub fn runs_alone(spec: &AppSpec) -> Option<bool> {
+    match spec.labels.get(OVERLAP_LABEL).map(String::as_str) {
+        None | Some("true") => Some(false),
+        Some("false") => Some(true),
+        Some(_) => None,
+    }
 }
 
 /// Why an application cannot have its ports: another one, that runs or comes before it, has one of them.
@@ -118,12 +118,16 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_declares_no_port_runs_alone_unless_its_label_says_otherwise() {
-        assert!(runs_alone(&app(1, 0), EngineKind::Process));
-        assert!(!runs_alone(&app(1, 0), EngineKind::Docker));
-        assert!(!runs_alone(&app(1, 80), EngineKind::Process));
-        let mut label = app(1, 0);
-        label.labels.insert(OVERLAP_LABEL.to_owned(), "true".to_owned());
-        assert!(!runs_alone(&label, EngineKind::Process));
+    fn versions_run_side_by_side_unless_the_label_says_otherwise() {
+        let labelled = |value: &str| {
+            let mut spec = app(1, 0);
+            spec.labels.insert(OVERLAP_LABEL.to_owned(), value.to_owned());
+            runs_alone(&spec)
+        };
+        assert_eq!(runs_alone(&app(1, 0)), Some(false));
+        assert_eq!(runs_alone(&app(1, 80)), Some(false));
+        assert_eq!(labelled("true"), Some(false));
+        assert_eq!(labelled("false"), Some(true));
+        assert_eq!(labelled("no"), None);
     }
 }

@@ -16,7 +16,7 @@ use baetyl_core_lib::resource::{Resource, ResourceError, ResourceSource};
 use baetyl_core_lib::spec::application::{EnvVar, ResourceRef};
 use baetyl_core_lib::spec::secret::SECRET_TYPE_LABEL;
 use baetyl_core_lib::spec::{
-    AppInfo, AppSpec, Configuration, ResourceInfo, ResourceKind, Secret, Volume, VolumeMount,
+    AppInfo, AppSpec, Configuration, ResourceInfo, ResourceKind, Secret, Volume, VolumeMount, duration, hex,
 };
 use baetyl_core_lib::task::{Blocking, Lost, blocking};
 use md5::{Digest, Md5};
@@ -243,7 +243,7 @@ impl Deployer {
             let issued = certs.issue(&request).await?;
             all.update(&issued.cert.0);
             all.update(&issued.ca.0);
-            let hash = hex(&Md5::digest(request.common_name.as_bytes()));
+            let hash = hex::encode(&Md5::digest(request.common_name.as_bytes()));
             let volume = format!("baetyl-cert-volume-{hash}");
             spec.volumes.push(Volume {
                 name: volume.clone(),
@@ -261,7 +261,7 @@ impl Deployer {
             });
             volumes.insert(volume, cert_files(issued));
         }
-        Ok(hex(&all.finalize()))
+        Ok(hex::encode(&all.finalize()))
     }
 }
 
@@ -336,6 +336,8 @@ fn facts(spec: &AppSpec, engine: EngineKind) -> Result<Facts, DeployError> {
         })?),
         None => None,
     };
+    let alone = conflict::runs_alone(spec)
+        .ok_or_else(|| invalid(format!("label {} is neither true nor false", conflict::OVERLAP_LABEL)))?;
     let configs: BTreeSet<_> = spec.volumes.iter().filter_map(|volume| volume.config.clone()).collect();
     let secrets = spec.volumes.iter().filter(|volume| volume.config.is_none());
     let secrets: BTreeSet<_> = secrets.filter_map(|volume| volume.secret.clone()).collect();
@@ -343,7 +345,7 @@ fn facts(spec: &AppSpec, engine: EngineKind) -> Result<Facts, DeployError> {
         version: spec.version.clone(),
         engine: engine.to_string(),
         ports: conflict::host_ports(spec),
-        alone: conflict::runs_alone(spec, engine),
+        alone,
         deadline,
         services: spec.services.iter().map(|service| service.name.clone()).collect(),
         configs: configs.into_iter().collect(),
@@ -353,14 +355,8 @@ fn facts(spec: &AppSpec, engine: EngineKind) -> Result<Facts, DeployError> {
 }
 
 fn seconds(text: &str) -> Option<u64> {
-    let number = text.trim_end_matches(['s', 'm', 'h']);
-    let unit = match &text[number.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return None,
-    };
-    number.parse::<u64>().ok().filter(|number| *number > 0)?.checked_mul(unit)
+    let seconds = text.parse().ok().or_else(|| duration::parse(text).map(|duration| duration.as_secs()));
+    seconds.filter(|seconds| *seconds > 0)
 }
 
 /// `path` below `folder`, where `..` climbs no higher than the folder (edge.md 5.10).
@@ -381,10 +377,6 @@ fn file_name(kind: &str, owner: &str, name: &str) -> Result<(), DeployError> {
         return Err(invalid(format!("{kind} {owner:?} has the entry {name:?}, which is not a file name")));
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const fn invalid(reason: String) -> DeployError {

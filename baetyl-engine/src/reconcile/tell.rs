@@ -61,7 +61,9 @@ impl Reconciler {
             _ if app.blind.is_some() => Status::Unknown,
             Some(one) => status(&one.state),
             None if app.rejected.is_some() => Status::Unknown,
-            None if app.live.fatal.is_some() || app.record.phase == Phase::Waiting => Status::Failed,
+            None if app.live.fatal.is_some() || app.live.unfit || app.record.phase == Phase::Waiting => {
+                Status::Failed
+            }
             None => Status::Pending,
         };
         let instances = seen.and_then(|one| one.state.instances.as_ref().ok()).cloned().unwrap_or_default();

@@ -35,7 +35,7 @@ pub struct Facts {
     /// Ports of the host that it takes for itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
-    /// Whether no other version of it may run beside it.
+    /// Whether it asks that no other version of it runs beside it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
     /// How long it may take to become ready, in seconds, where the application says so itself.
@@ -203,6 +203,8 @@ pub struct Live {
     pub deadline: Option<Duration>,
     /// What went wrong in a way that trying again does not mend.
     pub fatal: Option<String>,
+    /// It could not be prepared, and will not be before somebody changes something.
+    pub unfit: bool,
     /// What is tried again, and when.
     pub retry_at: Option<Duration>,
     /// How often in a row it went wrong.

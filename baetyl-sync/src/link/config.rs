@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use baetyl_core_lib::spec::duration;
+use serde::Deserialize;
 
 /// How to reach the cloud over HTTP. Keys that are not named here have no meaning for this link.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -15,16 +16,16 @@ pub struct HttpConfig {
     /// The path of desire requests.
     pub desire_url: String,
     /// How long one address has for an answer, its body included.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub timeout: Duration,
     /// How long to wait for a connection, the TLS handshake included.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub tls_handshake_timeout: Duration,
     /// After how much silence TCP asks whether the other side is still there.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub keepalive: Duration,
     /// How long an unused connection stays open.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub idle_conn_timeout: Duration,
     /// How many unused connections stay open.
     pub max_idle_conns: usize,
@@ -58,35 +59,6 @@ impl Default for HttpConfig {
     }
 }
 
-/// A duration as Go writes it: `1m30s`, `500ms`.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse(&text).ok_or_else(|| serde::de::Error::custom(format_args!("{text:?} is no duration like 1m30s")))
-}
-
-fn parse(text: &str) -> Option<Duration> {
-    let mut sum = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (digits, after) = rest.split_at(number);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let seconds = match &after[..unit] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        let part = Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * seconds).ok()?;
-        sum = sum.checked_add(part)?;
-        rest = &after[unit..];
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,23 +76,5 @@ mod tests {
             ..HttpConfig::default()
         };
         assert_eq!(config, expected);
-    }
-
-    #[test]
-    fn durations_are_those_of_go() {
-        for (text, millis) in [
-            ("20s", Some(20_000)),
-            ("1h30m", Some(5_400_000)),
-            ("1.5s", Some(1_500)),
-            ("300ms", Some(300)),
-            ("175200h", Some(630_720_000_000)),
-            ("", None),
-            ("20", None),
-            ("s", None),
-            ("5d", None),
-            ("-1s", None),
-        ] {
-            assert_eq!(parse(text), millis.map(Duration::from_millis), "{text}");
-        }
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use baetyl_core_lib::spec::hex;
 use baetyl_core_lib::testing::{Call, MemoryDisk, Tear};
 
 use md5::{Digest as _, Md5};
 
-use super::layout::hex;
 use super::tests::{Bed, Server, VERSION, described, object, tar};
 use super::*;
 
@@ -43,7 +43,7 @@ fn tree(disk: &MemoryDisk, folder: &Path) -> Option<Vec<(String, String)>> {
         for name in disk.list(&folder).unwrap() {
             let path = folder.join(name);
             match disk.read(&path) {
-                Ok(bytes) => found.push((path.display().to_string(), hex(&Md5::digest(bytes)))),
+                Ok(bytes) => found.push((path.display().to_string(), hex::encode(&Md5::digest(bytes)))),
                 Err(_) => folders.push(path),
             }
         }

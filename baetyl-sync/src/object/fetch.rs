@@ -129,7 +129,7 @@ impl Fetch<'_> {
             status @ (408 | 425 | 429 | 500..=599) => {
                 return Err(Broken::Again(format!("the server answered {status}").into()));
             }
-            status => return Err(Broken::Failed(self.item.site.rejected(status))),
+            status => return Err(Broken::Failed(self.item.rejected(status))),
         };
         validator.clone_from(&answer.validator);
         if let Some(total) = answer.total {

@@ -6,12 +6,11 @@
 //! archive lies in the tree.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use baetyl_core_lib::error::BoxError;
 use baetyl_core_lib::object::ObjectError;
-use baetyl_core_lib::spec::{Configuration, ConfigurationObject};
+use baetyl_core_lib::spec::{Configuration, ConfigurationObject, hex};
 
 use crate::unpack::Format;
 
@@ -48,11 +47,6 @@ impl Site {
     pub(super) fn too_large(&self, limit: u64) -> ObjectError {
         let Self { config, object } = self.clone();
         ObjectError::TooLarge { config, object, limit }
-    }
-
-    pub(super) fn rejected(&self, status: u16) -> ObjectError {
-        let Self { config, object } = self.clone();
-        ObjectError::Rejected { config, object, status }
     }
 
     pub(super) fn unreachable(&self, source: BoxError) -> ObjectError {
@@ -123,6 +117,13 @@ impl Item {
         ]);
         let mode = if config.is_program() { 0o755 } else { 0o644 };
         Ok(Self { file: file.to_owned(), site, url, object, format, mode, id })
+    }
+
+    /// The server refused it.
+    pub(super) fn rejected(&self, status: u16) -> ObjectError {
+        let Site { config, object } = self.site.clone();
+        let told = [&self.object.sha256, &self.object.md5].into_iter().find(|digest| !digest.is_empty());
+        ObjectError::Rejected { config, object, digest: told.cloned().unwrap_or_default(), status }
     }
 
     /// Whether its content is told by a digest.
@@ -240,16 +241,7 @@ fn digest_of(parts: &[&str]) -> String {
         context.update(part.as_bytes());
         context.update(&[0]);
     }
-    hex(context.finish().as_ref().get(..16).unwrap_or_default())
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        write!(text, "{byte:02x}").ok();
-        text
-    })
+    hex::encode(context.finish().as_ref().get(..16).unwrap_or_default())
 }
 
 /// Whether a text can be the name of a file or folder of ours, and is none that we keep for ourselves.

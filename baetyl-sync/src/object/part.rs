@@ -4,10 +4,9 @@ use std::io;
 use std::path::Path;
 
 use baetyl_core_lib::durable::{Disk, DiskFile};
+use baetyl_core_lib::spec::hex;
 use md5::{Digest as _, Md5};
 use ring::digest::{Context, SHA256};
-
-use super::layout::hex;
 
 const PIECE: usize = 256 * 1024;
 
@@ -58,7 +57,7 @@ impl Part {
 
     /// The MD5 and SHA-256 of what is here, in hex.
     pub(super) fn digests(&self) -> (String, String) {
-        (hex(&self.md5.clone().finalize()), hex(self.sha256.clone().finish().as_ref()))
+        (hex::encode(&self.md5.clone().finalize()), hex::encode(self.sha256.clone().finish().as_ref()))
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use baetyl_core_lib::error::BoxError;
 use baetyl_core_lib::object::Progress;
+use baetyl_core_lib::spec::hex;
 use baetyl_core_lib::store::MemoryStore;
 use baetyl_core_lib::task::Inline;
 use baetyl_core_lib::testing::{MemoryDisk, SeededRandom};
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use tokio::time::Instant;
 
-use super::layout::hex;
 use super::*;
 
 pub(super) const VERSION: &str = "/lib/object/conf/7";
@@ -71,7 +71,7 @@ impl Source for Server {
             self.bytes.lock().unwrap().clone_from(bytes);
         }
         let bytes = self.bytes.lock().unwrap().clone();
-        let tag = hex(&Md5::digest(&bytes));
+        let tag = hex::encode(&Md5::digest(&bytes));
         let same = ask.validator.as_ref().is_none_or(|told| *told == tag);
         let ranged = ask.from > 0 && same && !matches!(fault, Some(Fault::NoRange));
         let start = if ranged { ask.from } else { 0 };
@@ -159,8 +159,8 @@ pub(super) fn described(objects: &[(&str, String)]) -> Configuration {
 }
 
 pub(super) fn object(bytes: &[u8], unpack: &str) -> String {
-    let md5 = hex(&Md5::digest(bytes));
-    let sha256 = hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    let md5 = hex::encode(&Md5::digest(bytes));
+    let sha256 = hex::encode(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
     format!(
         r#"{{"url":"http://objects/x?sign=1","md5":"{md5}","sha256":"{sha256}","token":"t","unpack":"{unpack}"}}"#
     )

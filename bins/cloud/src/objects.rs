@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use baetyl_core_lib::spec::hex;
 use futures_util::StreamExt as _;
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
@@ -16,7 +17,6 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio_util::io::ReaderStream;
 
 use crate::error::ServiceError;
-use crate::pki::hex;
 use crate::service::ObjectInfo;
 
 /// The folder of files, each named by its SHA-256.
@@ -63,10 +63,10 @@ impl ObjectFiles {
             file.write_all(&chunk).await.map_err(fail)?;
         }
         file.sync_all().await.map_err(fail)?;
-        let digest = hex(sha256.finish().as_ref());
+        let digest = hex::encode(sha256.finish().as_ref());
         fs::rename(path, self.folder.join(&digest)).await.map_err(fail)?;
         fs::File::open(&self.folder).await.map_err(fail)?.sync_all().await.map_err(fail)?;
-        Ok(ObjectInfo { md5: hex(&md5.finalize()), sha256: digest, size, ..ObjectInfo::default() })
+        Ok(ObjectInfo { md5: hex::encode(&md5.finalize()), sha256: digest, size, ..ObjectInfo::default() })
     }
 
     /// Removes a file. Being gone already is fine.

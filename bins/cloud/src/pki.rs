@@ -10,6 +10,7 @@ use std::sync::Arc;
 use baetyl_core_lib::clock::Clock;
 use baetyl_core_lib::durable::{self, Disk, OsDisk};
 use baetyl_core_lib::error::BoxError;
+use baetyl_core_lib::spec::hex;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
@@ -126,13 +127,13 @@ impl Pki {
     /// The mark of an address that is valid until `expiry`.
     pub fn mark(&self, digest: &str, expiry: i64) -> String {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.secret);
-        hex(ring::hmac::sign(&key, format!("{digest}|{expiry}").as_bytes()).as_ref())
+        hex::encode(ring::hmac::sign(&key, format!("{digest}|{expiry}").as_bytes()).as_ref())
     }
 
     /// Whether a mark is right and its time has not passed.
     pub fn marked(&self, digest: &str, expiry: i64, mark: &str) -> bool {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.secret);
-        let given = unhex(mark).unwrap_or_default();
+        let given = hex::decode(mark).unwrap_or_default();
         let right = ring::hmac::verify(&key, format!("{digest}|{expiry}").as_bytes(), &given).is_ok();
         right && self.clock.now().as_unix() < expiry
     }
@@ -244,23 +245,6 @@ pub(crate) fn identity_of(der: &CertificateDer<'_>) -> Option<(String, String)> 
     let name = cert.subject().iter_common_name().next()?.as_str().ok()?;
     let (namespace, node) = name.split_once('.')?;
     (!namespace.is_empty() && !node.is_empty()).then(|| (namespace.to_owned(), node.to_owned()))
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for half in [byte >> 4, byte & 15] {
-            text.push(char::from(b"0123456789abcdef"[usize::from(half)]));
-        }
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 fn wall(clock: &dyn Clock) -> OffsetDateTime {

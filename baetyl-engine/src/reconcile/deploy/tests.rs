@@ -74,7 +74,7 @@ async fn certificates_are_mounted_under_the_names_of_the_original() {
     let VolumeContent::Files { files, secret, .. } = &resolved.deployment.volumes[name] else { panic!() };
     assert!(secret);
     assert_eq!(files.keys().collect::<Vec<_>>(), ["ca.pem", "crt.pem", "key.pem"]);
-    assert_eq!(hex(&Md5::digest(b"app1.s0")), "9ee013e88d4492d8f024e98ad358300a");
+    assert_eq!(hex::encode(&Md5::digest(b"app1.s0")), "9ee013e88d4492d8f024e98ad358300a");
     assert!(!resolved.facts.certs.is_empty());
 }
 
@@ -180,6 +180,10 @@ async fn what_is_wrong_is_named() {
         (
             app("web").service("web").label(DEADLINE_LABEL, "soon").spec(),
             "label baetyl-update-deadline is \"soon\"",
+        ),
+        (
+            app("web").service("web").label(conflict::OVERLAP_LABEL, "no").spec(),
+            "label baetyl-update-overlap is neither true nor false",
         ),
         (
             app("web").service("web").secret("key", "/k", &[]).spec(),

@@ -71,6 +71,18 @@ async fn versions_with_one_fixed_port_change_places_and_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_version_that_asks_to_run_alone_waits_for_the_old_one_to_stop() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    let version = |version: &str| named("web", version).label("baetyl-update-overlap", "false").spec();
+    bed.desire(&[version("1")]).await;
+    bed.pass(4.0).await;
+    bed.desire(&[version("2")]).await;
+    assert_eq!(bed.running(), ["web@2"]);
+    assert!(bed.engine.calls().contains(&"stop user web@1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broken_update_goes_back_and_is_not_tried_again_until_its_delay_is_over() {
     let mut bed = Bed::new().await;
     bed.start().await;
