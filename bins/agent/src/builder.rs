@@ -55,7 +55,10 @@ pub struct Seams<'a> {
 }
 
 /// The way to the cloud and to its objects, made at the end.
-type Way = Box<dyn FnOnce(&Seams<'_>) -> Result<(Arc<dyn Link>, Arc<dyn ObjectSource>), BuildError> + Send>;
+pub type Way = (Arc<dyn Link>, Arc<dyn ObjectSource>);
+
+/// Makes it.
+type MakeWay = Box<dyn FnOnce(&Seams<'_>) -> Result<Way, BuildError> + Send>;
 
 /// The issuer of certificates, made at the end.
 type Issuer = Box<
@@ -250,7 +253,8 @@ impl AgentBuilder {
         self
     }
 
-    /// Where files of objects come from; with [`AgentBuilder::http`] from the cloud, else from nowhere, unless said.
+    /// Where files of objects come from; with [`AgentBuilder::http`] from the cloud, else there are none, unless
+    /// said.
     #[must_use]
     pub fn objects(mut self, objects: Arc<dyn ObjectSource>) -> Self {
         self.objects = Some(objects);

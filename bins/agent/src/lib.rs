@@ -42,6 +42,8 @@ mod objects;
 
 pub use self::agent::Agent;
 pub use self::builder::{AgentBuilder, BuildError, Seams, Way};
+#[cfg(feature = "activate")]
+pub use self::credentials::Credentials;
 pub use baetyl_core_lib::application::Role;
 
 /// The agent's version.
