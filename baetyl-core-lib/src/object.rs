@@ -99,12 +99,18 @@ pub enum ObjectError {
         room: u64,
     },
     /// The server of objects refused.
-    #[error("object {object:?} of configuration {config:?} was refused with {status}")]
+    #[error(
+        "object {object:?} of configuration {config:?}{} was refused with {status}: upload it again, or \
+         correct the configuration",
+        named(digest)
+    )]
     Rejected {
         /// The configuration.
         config: String,
         /// The object.
         object: String,
+        /// The digest under which it is known; empty when none was told.
+        digest: String,
         /// The HTTP status.
         status: u16,
     },
@@ -137,4 +143,8 @@ impl ObjectError {
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Unreachable { .. } | Self::Disk { .. })
     }
+}
+
+fn named(digest: &str) -> String {
+    if digest.is_empty() { String::new() } else { format!(" with digest {digest}") }
 }

@@ -9,6 +9,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::counts::Counts;
 use crate::error::ServiceError;
 use crate::http::{Answer, done, read};
 use crate::objects::ObjectFiles;
@@ -26,6 +27,7 @@ pub(crate) struct Admin {
     pub(crate) cloud: Arc<Cloud>,
     pub(crate) files: ObjectFiles,
     pub(crate) pki: Arc<Pki>,
+    pub(crate) counts: Counts,
 }
 
 type Named = Path<String>;
@@ -45,7 +47,21 @@ pub(crate) fn routes() -> Router<Admin> {
         .merge(modules())
         .merge(batches::routes())
         .merge(objects::routes())
-        .route("/health", get(async || done(Ok(()))))
+        .route("/health", get(health))
+}
+
+#[derive(Deserialize)]
+struct Verbose {
+    verbose: Option<String>,
+}
+
+/// That it lives; with `?verbose` also how often each route was asked since it was started.
+async fn health(State(admin): State<Admin>, Query(query): Query<Verbose>) -> Answer {
+    let shown = query.verbose.map(|_| admin.counts.shown());
+    Ok(Json(shown.map_or_else(
+        || json!({ "success": true }),
+        |requests| json!({ "success": true, "requests": requests }),
+    )))
 }
 
 fn nodes() -> Router<Admin> {

@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::counts::Counts;
 use crate::error::ServiceError;
 use crate::pki::identity_of;
 
@@ -87,12 +88,14 @@ pub(crate) fn dress<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     state: S,
     random: Arc<dyn Random>,
+    (counts, server): (Counts, &'static str),
 ) -> Router {
     routes
         .fallback(unknown)
         .method_not_allowed_fallback(async || ServiceError::Route)
         .layer(middleware::from_fn(compress))
         .layer(middleware::from_fn(move |request, next| identify(Arc::clone(&random), request, next)))
+        .layer(middleware::from_fn(move |request, next| counts.clone().count(server, request, next)))
         .with_state(state)
 }
 

@@ -6,6 +6,7 @@
 
 mod admin;
 pub mod cli;
+mod counts;
 pub mod desire;
 mod edge;
 pub mod error;

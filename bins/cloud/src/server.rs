@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
+use crate::counts::Counts;
 use crate::edge::{self, Edge};
 use crate::error::ServiceError;
 use crate::http::{dress, serve};
@@ -217,11 +218,19 @@ impl Server {
     /// Answers until `shutdown`; then ends what is under way and closes the store.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { cloud, pki, store, files, random, admin, node, init, node_tls, init_tls, .. } = self;
-        let admin_state = Admin { cloud: Arc::clone(&cloud), files: files.clone(), pki: Arc::clone(&pki) };
+        let counts = Counts::default();
+        let admin_state = Admin {
+            cloud: Arc::clone(&cloud),
+            files: files.clone(),
+            pki: Arc::clone(&pki),
+            counts: counts.clone(),
+        };
         let init_state = Init { cloud: Arc::clone(&cloud), files: files.clone(), pki };
-        let admin_routes = dress(admin::routes(), admin_state, Arc::clone(&random));
-        let node_routes = dress(edge::routes(), Edge { cloud, files }, Arc::clone(&random));
-        let init_routes = dress(init::routes(), init_state, random);
+        let admin_routes =
+            dress(admin::routes(), admin_state, Arc::clone(&random), (counts.clone(), "admin"));
+        let node_routes =
+            dress(edge::routes(), Edge { cloud, files }, Arc::clone(&random), (counts.clone(), "node"));
+        let init_routes = dress(init::routes(), init_state, random, (counts, "init"));
         tokio::join!(
             serve(admin, None, admin_routes, shutdown.clone()),
             serve(node, Some(node_tls), node_routes, shutdown.clone()),

@@ -22,15 +22,19 @@ mod folder;
 mod hello;
 mod package;
 mod page;
+mod port;
 pub(crate) mod roles;
 
 use self::child::{Role, Start};
 use self::folder::Folder;
+use self::port::Port;
 
 /// The batch that the node activates with.
 const BATCH: &str = "up";
 /// How long each step may take.
-const STEP: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(180);
+/// How long an application may be reported as failed before it counts as such: one that starts again may mend.
+const FAILED: Duration = Duration::from_secs(8);
 /// How long a process may take to end.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -113,9 +117,10 @@ impl Stop {
     }
 }
 
-/// The processes that this `up` started.
+/// What this `up` started, and holds while it runs.
 #[derive(Debug, Default)]
 struct Running {
+    port: Option<Port>,
     cloud: Option<Role>,
     init: Option<Role>,
 }
@@ -146,7 +151,9 @@ async fn bring_up(options: &Options, folder: &Folder, running: &mut Running) -> 
     let addresses = start_cloud(options, folder, running).await?;
     let client = Client::new(&format!("http://{}", addresses.admin))?;
     output::done(&format!("cloud on http://{}", addresses.admin));
-    let state = settle(folder, &addresses)?;
+    let (state, port) = settle(folder, &addresses)?;
+    let page_port = port.number;
+    running.port = Some(port);
     package::offer(&client).await?;
     output::done("the agent is offered to nodes as an object");
     batch(&client, &state).await?;
@@ -155,7 +162,7 @@ async fn bring_up(options: &Options, folder: &Folder, running: &mut Running) -> 
     start_init(folder, &addresses, &link, &state, running)?;
     let core = wait_for_core(&client, folder, &node, running).await?;
     output::done(&format!("node {node} is online"));
-    let page = hello::deploy(&client, folder, &node, &state).await?;
+    let page = hello::deploy(&client, folder, &node, page_port).await?;
     wait_for_page(&client, &node, &page, running).await?;
     output::done("application hello runs");
     summary(folder, &addresses, running, &core, &page)?;
@@ -200,7 +207,7 @@ async fn start_cloud(
     let told = poll("the cloud to start", running, || async {
         let value: Option<Value> =
             std::fs::read(&told).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(value.ok_or_else(|| "cloud is starting".to_owned()))
+        Ok(value.map_or_else(|| Step::Going("cloud is starting".to_owned()), Step::Done))
     })
     .await?;
     let address = |key: &str| {
@@ -210,13 +217,15 @@ async fn start_cloud(
 }
 
 /// What is decided at the first `up` of a folder and kept.
-fn settle(folder: &Folder, addresses: &Addresses) -> Result<Value, CtlError> {
+fn settle(folder: &Folder, addresses: &Addresses) -> Result<(Value, Port), CtlError> {
     let old = folder.remembered();
+    let earlier = old.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+    let port = Port::claim(earlier)?;
     let or = |pointer: &str, new: Value| old.pointer(pointer).cloned().unwrap_or(new);
     let state = json!({
         "token": or("/token", json!(random_word()?)),
         "node": or("/node", json!(node_name())),
-        "port": or("/port", json!(hello::free_port())),
+        "port": port.number,
         "addresses": {
             "admin": addresses.admin.to_string(),
             "node": addresses.node.to_string(),
@@ -226,7 +235,7 @@ fn settle(folder: &Folder, addresses: &Addresses) -> Result<Value, CtlError> {
     if state != old {
         folder.remember(&state)?;
     }
-    Ok(state)
+    Ok((state, port))
 }
 
 fn random_word() -> Result<String, CtlError> {
@@ -328,31 +337,34 @@ async fn wait_for_core(
     let sockets = folder.node().join("runtime");
     let told = poll("the node to come online", running, || async {
         let Some(view) = client.find(&format!("/v1/nodes/{node}")).await? else {
-            return Ok(Err("node is being activated".to_owned()));
+            return Ok(Step::Going("node is being activated".to_owned()));
         };
         let Ok(core) =
             baetyl_edge::cli::client::get(&baetyl_edge::env::socket(&sockets, "core"), "/status").await
         else {
-            return Ok(Err(core_progress(&sockets).await));
+            return Ok(core_progress(&sockets).await);
         };
         if crate::resource::state(&view) == "online" {
-            return Ok(Ok(core));
+            return Ok(Step::Done(core));
         }
-        Ok(Err("core runs and reports for the first time".to_owned()))
+        Ok(Step::Going("core runs and reports for the first time".to_owned()))
     })
     .await?;
     Ok(told)
 }
 
 /// How far init is with core, in words.
-async fn core_progress(sockets: &std::path::Path) -> String {
+async fn core_progress(sockets: &std::path::Path) -> Step<Value> {
     let Ok(init) = baetyl_edge::cli::client::get(&baetyl_edge::env::socket(sockets, "init"), "/status").await
     else {
-        return "init is starting".to_owned();
+        return Step::Going("init is starting".to_owned());
     };
     let apps = init.pointer("/apps").and_then(Value::as_array).cloned().unwrap_or_default();
-    let cause = apps.iter().map(crate::resource::cause).find(|cause| !cause.is_empty());
-    cause.map_or_else(|| "init brings core up".to_owned(), |cause| format!("init brings core up: {cause}"))
+    let Some(app) = apps.iter().find(|app| !crate::resource::cause(app).is_empty()) else {
+        return Step::Going("init brings core up".to_owned());
+    };
+    let words = format!("init brings core up: {}", crate::resource::cause(app));
+    if text(app, "/status") == "Failed" { Step::Failing(words) } else { Step::Going(words) }
 }
 
 async fn wait_for_page(
@@ -362,38 +374,62 @@ async fn wait_for_page(
     running: &mut Running,
 ) -> Result<(), CtlError> {
     poll("the first application to run", running, || async {
-        if let Some(missing) = crate::wait::app_missing(client, hello::APP, Some(node)).await? {
-            return Ok(Err(missing));
-        }
-        Ok(hello::answers(page).await)
+        Ok(match crate::wait::app_missing(client, hello::APP, Some(node)).await? {
+            Some(missing) if missing.failed => Step::Failing(missing.words),
+            Some(missing) => Step::Going(missing.words),
+            None => match hello::answers(page).await {
+                Ok(()) => Step::Done(()),
+                Err(words) => Step::Going(words),
+            },
+        })
     })
     .await
 }
 
-/// Asks again and again until there is an answer, showing how far it is; gives up when a process has ended
-/// or the step takes too long.
+/// How far a step is.
+#[derive(Debug)]
+enum Step<T> {
+    Done(T),
+    /// In words.
+    Going(String),
+    /// As long as nobody changes anything, in words.
+    Failing(String),
+}
+
+/// Asks again and again until there is an answer, showing how far it is; gives up when a process has ended,
+/// what is waited for has failed, or the step takes too long.
 async fn poll<T, F, W>(what: &str, running: &mut Running, mut ask: W) -> Result<T, CtlError>
 where
     W: FnMut() -> F,
-    F: Future<Output = Result<Result<T, String>, CtlError>>,
+    F: Future<Output = Result<Step<T>, CtlError>>,
 {
-    let deadline = tokio::time::Instant::now() + STEP;
+    let deadline = tokio::time::Instant::now() + LIMIT;
     let mut last = String::new();
+    let mut failing = None;
     loop {
         if let Some(error) = running.ended() {
             return Err(error);
         }
-        match ask().await? {
-            Ok(value) => return Ok(value),
-            Err(progress) => {
-                if progress != last {
-                    output::progress(&progress);
-                    last = progress;
-                }
+        let now = tokio::time::Instant::now();
+        let words = match ask().await? {
+            Step::Done(value) => return Ok(value),
+            Step::Going(words) => {
+                failing = None;
+                words
             }
+            Step::Failing(words) => {
+                if now >= *failing.get_or_insert(now) + FAILED {
+                    return Err(CtlError::Failed(words));
+                }
+                words
+            }
+        };
+        if words != last {
+            output::progress(&words);
+            last = words;
         }
-        if tokio::time::Instant::now() >= deadline {
-            return Err(CtlError::Timeout(format!("waited {}s for {what}: {last}", STEP.as_secs())));
+        if now >= deadline {
+            return Err(CtlError::Timeout(format!("waited {}s for {what}: {last}", LIMIT.as_secs())));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

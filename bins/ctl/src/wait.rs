@@ -22,7 +22,10 @@ pub(crate) async fn wait(
     loop {
         let missing = match kind {
             Kind::Node => node_missing(client, name).await?,
-            Kind::App => app_missing(client, name, node).await?,
+            Kind::App => match app_missing(client, name, node).await? {
+                Some(missing) => Some(missing.words),
+                None => app_unsettled(client, name, node).await?,
+            },
             _ => return Err(CtlError::Usage("wait knows node and app".to_owned())),
         };
         let Some(missing) = missing else {
@@ -45,40 +48,77 @@ async fn node_missing(client: &Client, name: &str) -> Result<Option<String>, Ctl
     })
 }
 
+/// Why an application does not run in its present version.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    /// In words.
+    pub(crate) words: String,
+    /// Whether the node says that it failed.
+    pub(crate) failed: bool,
+}
+
 /// Why an application does not run in its present version; `None` when it does.
 pub(crate) async fn app_missing(
     client: &Client,
     name: &str,
     node: Option<&str>,
-) -> Result<Option<String>, CtlError> {
+) -> Result<Option<Missing>, CtlError> {
     let app = client.get(&format!("/v1/apps/{}", encode(name))).await?;
     let version = text(&app, "/version");
+    let all = stats(client, name, node).await?;
+    if all.is_empty() {
+        let words = format!("no node wants app {name}: its selector matches none");
+        return Ok(Some(Missing { words, failed: false }));
+    }
+    for (node, stat) in &all {
+        let Some(stat) = stat else {
+            let words = format!("node {node} has not reported app {name} yet");
+            return Ok(Some(Missing { words, failed: false }));
+        };
+        let status = text(stat, "/status");
+        if status != "Running" || text(stat, "/version") != version {
+            let why = cause(stat);
+            let why = if why.is_empty() { &status } else { &why };
+            let words = format!("app {name} on node {node}: {why}");
+            return Ok(Some(Missing { words, failed: status == "Failed" }));
+        }
+    }
+    Ok(None)
+}
+
+/// What a node has to say of an application although it runs, as that its update is not settled yet.
+async fn app_unsettled(client: &Client, name: &str, node: Option<&str>) -> Result<Option<String>, CtlError> {
+    let all = stats(client, name, node).await?;
+    Ok(all.iter().find_map(|(node, stat)| {
+        let why = text(stat.as_ref()?, "/cause");
+        (!why.is_empty()).then(|| format!("app {name} on node {node}: {why}"))
+    }))
+}
+
+/// What each node that wants an application says of it.
+async fn stats(
+    client: &Client,
+    name: &str,
+    node: Option<&str>,
+) -> Result<Vec<(String, Option<Value>)>, CtlError> {
     let nodes: Vec<String> = match node {
         Some(node) => vec![node.to_owned()],
         None => {
             let all = client.get("/v1/nodes").await?;
-            let items = all.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-            items.iter().map(|node| text(node, "/name")).collect()
+            list(&all, "/items").iter().map(|node| text(node, "/name")).collect()
         }
     };
-    let mut wanted = 0;
-    for name_of_node in nodes {
-        let view = client.get(&format!("/v1/nodes/{}", encode(&name_of_node))).await?;
-        let list =
-            |pointer: &str| view.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
-        if !list("/desire/apps").iter().any(|app| text(app, "/name") == name) {
-            continue;
-        }
-        wanted += 1;
-        let stats = list("/report/appstats");
-        let Some(stat) = stats.iter().find(|stat| text(stat, "/name") == name) else {
-            return Ok(Some(format!("node {name_of_node} has not reported app {name} yet")));
-        };
-        if text(stat, "/status") != "Running" || text(stat, "/version") != version {
-            let why = cause(stat);
-            let why = if why.is_empty() { text(stat, "/status") } else { why };
-            return Ok(Some(format!("app {name} on node {name_of_node}: {why}")));
+    let mut found = Vec::new();
+    for node in nodes {
+        let view = client.get(&format!("/v1/nodes/{}", encode(&node))).await?;
+        let of_name = |pointer: &str| list(&view, pointer).into_iter().find(|app| text(app, "/name") == name);
+        if of_name("/desire/apps").is_some() {
+            found.push((node, of_name("/report/appstats")));
         }
     }
-    Ok((wanted == 0).then(|| format!("no node wants app {name}: its selector matches none")))
+    Ok(found)
+}
+
+fn list(value: &Value, pointer: &str) -> Vec<Value> {
+    value.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default()
 }

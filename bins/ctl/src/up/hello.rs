@@ -1,10 +1,9 @@
 //! The first application: its page as an object, its text as a configuration, its program in this
 //! executable.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::folder::Folder;
@@ -17,24 +16,14 @@ use crate::error::CtlError;
 pub(crate) const APP: &str = "hello";
 
 const PAGE: &[u8] = include_bytes!("page.html");
-const PREFERRED_PORT: u16 = 8088;
-
-/// A port for the page that nobody listens on: the preferred one, else any.
-pub(crate) fn free_port() -> u16 {
-    [PREFERRED_PORT, 0]
-        .into_iter()
-        .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?.local_addr().ok())
-        .map_or(PREFERRED_PORT, |address| address.port())
-}
 
 /// Deploys it where it is not there yet, and gives the page's address. What a person changed stays.
 pub(crate) async fn deploy(
     client: &Client,
     folder: &Folder,
     node: &str,
-    state: &Value,
+    port: u16,
 ) -> Result<String, CtlError> {
-    let port = state.get("port").and_then(Value::as_u64).unwrap_or_else(|| u64::from(PREFERRED_PORT));
     let page = format!("http://127.0.0.1:{port}/");
     if !folder.text().exists() {
         folder.write(&folder.text(), text_file(node).as_bytes(), 0o644)?;
