@@ -214,3 +214,51 @@ pub(crate) fn config_path(given: Option<&Path>, env: &dyn Env) -> Option<PathBuf
     let told = || env.var("BAETYL_CONF_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
     given.map(Path::to_owned).or_else(told)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Result<Ask, String> {
+        let arguments: Vec<OsString> = line.split(' ').map(Into::into).collect();
+        parse(&arguments).map_err(|error| {
+            assert_eq!(error.code(), 64, "{error}");
+            error.to_string()
+        })
+    }
+
+    #[test]
+    fn commands_are_read() {
+        assert!(matches!(asked("baetyl"), Ok(Ask::Help)));
+        assert!(matches!(asked("baetyl init --once"), Ok(Ask::Run { role: Role::Init, once: true, .. })));
+        let Ok(Ask::Run { role: Role::Core, config: Some(config), once: false }) =
+            asked("baetyl core -c x.yml")
+        else {
+            panic!("core -c x.yml is not read")
+        };
+        assert_eq!(config, Path::new("x.yml"));
+        assert!(matches!(
+            asked("baetyl status --role init -o json"),
+            Ok(Ask::Status { role: Some(_), json: true })
+        ));
+        let Ok(Ask::Logs { instance, lines: 7 }) = asked("baetyl logs a.b.c.d.1 -n 7") else {
+            panic!("logs is not read")
+        };
+        assert_eq!(instance, "a.b.c.d.1");
+        assert!(matches!(asked("baetyl program /x"), Ok(Ask::Program(_))));
+        assert!(matches!(asked("baetyl --version"), Ok(Ask::Version)));
+    }
+
+    #[test]
+    fn a_wrong_command_line_says_what_is_wrong() {
+        let check = |line: &str, part: &str| {
+            let error = asked(line).unwrap_err();
+            assert!(error.contains(part), "{line}: {error:?} has no {part:?}");
+        };
+        check("baetyl fly", "\"fly\" is not a command");
+        check("baetyl logs", "the name of an instance");
+        check("baetyl status --role agent", "write core or init");
+        check("baetyl status -o yaml", "write json or table");
+        check("baetyl core --nothing", "--nothing");
+    }
+}

@@ -14,7 +14,7 @@ use baetyl_core_lib::api;
 use baetyl_core_lib::task::TaskScope;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -174,6 +174,12 @@ where
 
 async fn answer(request: hyper::Request<Incoming>, handler: &Handler) -> hyper::Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
+    // One that says beforehand that it is too large is not read at all.
+    let said = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if said > MAX_BODY {
+        let reason = format!("body of {said} bytes: {MAX_BODY} are taken at most");
+        return dress(api::Response::error(413, "RequestParamInvalid", &reason));
+    }
     let response = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => {
             handler(api::Request {
@@ -188,6 +194,10 @@ async fn answer(request: hyper::Request<Incoming>, handler: &Handler) -> hyper::
             api::Response::error(400, "RequestParamInvalid", &format!("body cannot be read: {error}"))
         }
     };
+    dress(response)
+}
+
+fn dress(response: api::Response) -> hyper::Response<Full<Bytes>> {
     let mut answer = hyper::Response::new(Full::new(response.body));
     *answer.status_mut() =
         hyper::StatusCode::from_u16(response.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
@@ -195,4 +205,71 @@ async fn answer(request: hyper::Request<Incoming>, handler: &Handler) -> hyper::
         .headers_mut()
         .insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(response.content_type));
     answer
+}
+
+#[cfg(all(test, feature = "process", feature = "http", feature = "activate", feature = "pki"))]
+mod tests {
+    use super::*;
+    use crate::cli::client;
+
+    fn echo() -> Handler {
+        Arc::new(|request| {
+            Box::pin(async move {
+                match request.path.as_str() {
+                    "/echo" => api::Response::json(&(request.method, request.query)),
+                    _ => api::Response::error(404, "NotFound", "there is no such thing"),
+                }
+            })
+        })
+    }
+
+    #[tokio::test]
+    async fn only_the_owner_may_open_the_socket_however_deep_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("d".repeat(60)).join("e".repeat(60));
+        for socket in [folder.path().join("core.sock"), deep.join("core.sock")] {
+            // A file that a killed process left is no obstacle.
+            drop(bind_unix(&socket).unwrap());
+            let listener = bind_unix(&socket).unwrap();
+            let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", socket.display());
+            let shutdown = CancellationToken::new();
+            let tasks = TaskScope::new();
+            tasks.spawn("server", serve(Listener::Unix(listener), echo(), shutdown.clone()));
+            let answer = client::get(&socket, "/echo?a=1").await.unwrap();
+            assert_eq!(answer, serde_json::json!(["GET", "a=1"]));
+            let refused = client::post(&socket, "/nothing").await.unwrap_err();
+            assert_eq!(refused.to_string(), "there is no such thing");
+            shutdown.cancel();
+            tasks.wait().await;
+            let gone = client::get(&socket, "/echo").await.unwrap_err();
+            assert_eq!(gone.code(), 75, "{gone}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_refused_and_the_server_lives_on() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tasks = TaskScope::new();
+        let shutdown = CancellationToken::new();
+        tasks.spawn("server", serve(Listener::Tcp(listener), echo(), shutdown.clone()));
+        for (size, status) in [(MAX_BODY + 1, "413"), (10, "200")] {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let head = format!(
+                "PUT /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            if size < MAX_BODY {
+                stream.write_all(&vec![b'x'; size]).await.unwrap();
+            }
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{size}: {answer}");
+        }
+        shutdown.cancel();
+        tasks.wait().await;
+    }
 }

@@ -230,3 +230,31 @@ pub(super) fn notify_ready(env: &dyn Env) {
         tracing::warn!(%error, "systemd is not told that this program is ready");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn systemd_is_told_that_the_program_is_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let systemd = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        notify_ready(&BTreeMap::from([("NOTIFY_SOCKET".to_owned(), path.display().to_string())]));
+        systemd.set_nonblocking(true).unwrap();
+        let mut told = [0; 32];
+        let size = systemd.recv(&mut told).unwrap();
+        assert_eq!(&told[..size], b"READY=1");
+        notify_ready(&BTreeMap::new());
+        assert!(systemd.recv(&mut told).is_err(), "nobody asked to be told");
+    }
+
+    #[test]
+    fn addresses_are_read_as_go_writes_them() {
+        assert_eq!(listen_address(":80").unwrap().to_string(), "0.0.0.0:80");
+        assert_eq!(listen_address("127.0.0.1:8443").unwrap().port(), 8443);
+        assert!(listen_address("8443").unwrap_err().contains("127.0.0.1:8443"));
+    }
+}
