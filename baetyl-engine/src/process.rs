@@ -40,7 +40,9 @@ mod stats;
 mod stop;
 
 use self::layout::{InstanceId, Layout, segment};
+pub use self::logs::RotatedLog;
 use self::proc::Proc;
+pub use self::record::LogRule;
 use self::site::Site;
 pub use self::spawn::{OsSpawn, Spawn};
 use self::stats::Look;

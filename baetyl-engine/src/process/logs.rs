@@ -12,7 +12,7 @@ const MOST: u64 = 4 << 20;
 /// A log file that is renamed away when it is full. What cannot be written is dropped: a full disk must
 /// not hold up the program.
 #[derive(Debug)]
-pub(crate) struct RotatedLog {
+pub struct RotatedLog {
     rule: LogRule,
     file: Option<File>,
     size: u64,
@@ -20,7 +20,7 @@ pub(crate) struct RotatedLog {
 
 impl RotatedLog {
     /// Opens nothing until the first write.
-    pub(crate) const fn new(rule: LogRule) -> Self {
+    pub const fn new(rule: LogRule) -> Self {
         Self { rule, file: None, size: 0 }
     }
 
@@ -31,8 +31,8 @@ impl RotatedLog {
         }
     }
 
-    /// Appends what a program wrote.
-    pub(crate) fn append(&mut self, bytes: &[u8]) {
+    /// Appends what a program wrote, in whole lines where the file may not end within one.
+    pub fn append(&mut self, bytes: &[u8]) {
         if self.size > 0 && self.size.saturating_add(bytes.len() as u64) > self.rule.max_bytes {
             self.rotate();
         }

@@ -48,14 +48,15 @@ impl fmt::Debug for InstanceSpec {
     }
 }
 
-/// How the log is kept small.
+/// How a log is kept small.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LogRule {
-    pub(crate) file: PathBuf,
+pub struct LogRule {
+    /// The file; older ones lie beside it as `.1`, `.2` and so on.
+    pub file: PathBuf,
     /// At most so many bytes in a file, roughly.
-    pub(crate) max_bytes: u64,
+    pub max_bytes: u64,
     /// How many older files are kept.
-    pub(crate) backups: u32,
+    pub backups: u32,
 }
 
 /// When a program that ended is started again.

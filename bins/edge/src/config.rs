@@ -6,12 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use baetyl::core::spec::duration;
+use baetyl::sync::link::HttpConfig;
 use serde::Deserialize;
 
 use crate::env::Env;
 use crate::exit::Fatal;
 
-pub mod duration;
 mod unknown;
 
 /// Where the file lies when nobody says otherwise, below the working directory.
@@ -40,7 +41,7 @@ pub struct Config {
     /// The log.
     pub logger: LoggerConfig,
     /// The link.
-    pub httplink: HttpClient,
+    pub httplink: HttpConfig,
 }
 
 /// Paths of a certificate, its key and the authority; relative to the working directory.
@@ -70,7 +71,7 @@ pub struct EngineSection {
 #[serde(default)]
 pub struct Interval {
     /// The interval, where the file has one.
-    #[serde(deserialize_with = "optional_duration")]
+    #[serde(deserialize_with = "duration::optional")]
     pub interval: Option<Duration>,
 }
 
@@ -270,17 +271,11 @@ pub struct SecuritySection {
 #[serde(default, rename_all = "camelCase")]
 pub struct PkiSection {
     /// The life of an application's certificate; not set means ours, which is shorter than the original's.
-    #[serde(deserialize_with = "optional_duration")]
+    #[serde(deserialize_with = "duration::optional")]
     pub sub_duration: Option<Duration>,
     /// The life of the authority.
-    #[serde(deserialize_with = "optional_duration")]
+    #[serde(deserialize_with = "duration::optional")]
     pub root_duration: Option<Duration>,
-}
-
-fn optional_duration<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    duration::deserialize(deserializer).map(Some)
 }
 
 /// Section `server`: the local HTTP API.
@@ -296,19 +291,33 @@ pub struct ServerSection {
 
 /// Section `logger`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct LoggerConfig {
     /// `debug`, `info`, `warn` or `error`.
     pub level: String,
+    /// `json`, or `console` for lines that people read.
+    pub encoding: String,
+    /// The file that is written to; empty for standard error.
+    pub filename: PathBuf,
+    /// How large the file grows before it is renamed away, in MiB.
+    pub max_size: u64,
+    /// How many older files are kept.
+    pub max_backups: u32,
 }
 
 impl Default for LoggerConfig {
     fn default() -> Self {
-        Self { level: "info".to_owned() }
+        Self {
+            level: "info".to_owned(),
+            encoding: "console".to_owned(),
+            filename: PathBuf::new(),
+            max_size: 50,
+            max_backups: 15,
+        }
     }
 }
 
-/// The keys of an HTTP client.
+/// The keys of an HTTP client, but for the link's.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpClient {
@@ -407,6 +416,12 @@ pub fn parse(text: &str, env: &dyn Env) -> Result<Loaded, String> {
             config.logger.level
         ));
     }
+    if !matches!(config.logger.encoding.as_str(), "json" | "console") {
+        warnings.push(format!(
+            "logger.encoding {:?} is not known, console is used: write json or console",
+            config.logger.encoding
+        ));
+    }
     Ok(Loaded { config, warnings })
 }
 
@@ -456,11 +471,17 @@ mod tests {
             "  cert: var/lib/baetyl/node/client.pem\n",
             "server:\n  key: var/lib/baetyl/system/certs/key.pem\n  cert: var/lib/baetyl/system/certs/crt.pem\n",
             "sync:\n  download:\n    timeout: 30m\n  report:\n    interval: 20s\n",
-            "httplink:\n  address: \"https://10.0.0.1:9005\"\n  insecureSkipVerify: true\n",
+            "httplink:\n  address: \"https://10.0.0.1:9005\"\n  insecureSkipVerify: true\n  keepalive: 5s\n",
             "logger:\n  level: debug\n  encoding: console\n",
         ));
         assert_eq!(loaded.warnings, Vec::<String>::new());
-        assert!(loaded.config.httplink.insecure_skip_verify);
+        let expected = HttpConfig {
+            address: "https://10.0.0.1:9005".to_owned(),
+            insecure_skip_verify: true,
+            keepalive: Duration::from_secs(5),
+            ..HttpConfig::default()
+        };
+        assert_eq!(loaded.config.httplink, expected);
         assert_eq!(loaded.config.sync.download.http.timeout, Duration::from_secs(1800));
     }
 

@@ -6,13 +6,15 @@
 //! agent does is in the package `baetyl`.
 //!
 //! The programs need all of the features `process`, `http`, `activate` and `pki`; with fewer this library
-//! still has the configuration file, the log and the local server for a program of your own.
+//! still has what a program of your own may want of the process: signals, exit codes, the local server.
 
 #[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub mod cli;
+#[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub mod config;
 pub mod env;
 pub mod exit;
+#[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub mod logging;
 #[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub mod run;

@@ -54,7 +54,7 @@ pub(super) async fn agent(
         .store(Arc::clone(&base.store))
         .process_with(process(base)?)
         .certs(authority)
-        .http_with(link(base).await?, objects(base), identity);
+        .http_with(link(base, env).await?, objects(base)?, identity);
     builder.build().await.map_err(|error| unbuildable(&error))
 }
 
@@ -100,35 +100,35 @@ async fn authority(
     Ok((Arc::new(authority), own))
 }
 
-async fn link(base: &Base) -> Result<HttpConfig, Fatal> {
+async fn link(base: &Base, env: &dyn Env) -> Result<HttpConfig, Fatal> {
     let section = &base.config.httplink;
     let entered = base.store.load(Table::Node, SYNC_ADDRESS).await.ok().flatten();
     let entered = entered.and_then(|bytes| String::from_utf8(bytes).ok());
-    let address = entered.unwrap_or_else(|| section.address.clone());
+    let told = env.var("BAETYL_SYNC_ADDR").filter(|address| !address.is_empty());
+    let address = told.or(entered).unwrap_or_else(|| section.address.clone());
     if address.is_empty() {
         return Err(Fatal::Config(
-            "httplink.address is empty: write the cloud's address for nodes".to_owned(),
+            "httplink.address is empty: write the cloud's address for nodes there or in BAETYL_SYNC_ADDR"
+                .to_owned(),
         ));
     }
     let ca = Path::new(&base.config.node.ca);
     let ca_pem = std::fs::read(ca)
         .map_err(|error| Fatal::TryAgain(format!("node.ca {} cannot be read: {error}", ca.display())))?;
-    Ok(HttpConfig {
-        address,
-        timeout: section.timeout,
-        insecure_skip_verify: section.insecure_skip_verify,
-        ca_pem: Some(ca_pem),
-        ..HttpConfig::default()
-    })
+    Ok(HttpConfig { address, ca_pem: Some(ca_pem), ..section.clone() })
 }
 
-fn objects(base: &Base) -> ObjectConfig {
+fn objects(base: &Base) -> Result<ObjectConfig, Fatal> {
     let section = &base.config.sync.download;
-    let mut config = ObjectConfig::new(base.lib.join("object"));
+    let folder = match section.path.as_str() {
+        "" => base.lib.join("object"),
+        path => super::absolute(Path::new(path))?,
+    };
+    let mut config = ObjectConfig::new(folder);
     config.timeout = section.http.timeout.max(config.timeout);
     config.bandwidth = section.http.bytes_per_second();
     config.address = Some(section.http.address.clone()).filter(|address| !address.is_empty());
-    config
+    Ok(config)
 }
 
 /// Keeps the cloud's address that a person entered on the activation page, over restarts.
