@@ -36,7 +36,15 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 }
 
 /// Asks until there is an answer; `what` is for the message when there is none in time.
-pub(crate) async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+pub(crate) async fn until<T, F>(what: &str, ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    until_or(what, ask, String::new).await
+}
+
+/// As [`until`]; the message also has what is known by then.
+pub(crate) async fn until_or<T, F>(what: &str, mut ask: impl FnMut() -> F, known: impl Fn() -> String) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -45,7 +53,7 @@ where
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}: {}", known());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -81,6 +89,13 @@ impl Up {
             assert!(Instant::now() < deadline, "up is not up after {PATIENCE:?}:\n{}", up.logs());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Waits until it has ended by itself, and gives what it said.
+    pub(crate) async fn fails(mut self) -> String {
+        let status = self.ended().await;
+        assert!(!status.success(), "up should have failed:\n{}", self.logs());
+        std::fs::read_to_string(self.folder.join("up.log")).unwrap()
     }
 
     /// Starts it on free ports.
@@ -163,20 +178,29 @@ impl Up {
 
 impl Drop for Up {
     fn drop(&mut self) {
-        // A test that failed must leave no process either.
+        // A test that failed must leave no process either; `up` first, so that it starts nothing more.
         drop(self.child.kill());
         drop(self.child.wait());
-        for _ in 0..20 {
-            let left = processes(&self.folder);
-            for process in &left {
-                if let Some(pid) = rustix::process::Pid::from_raw(process.pid) {
-                    drop(rustix::process::kill_process(pid, rustix::process::Signal::KILL));
-                }
-            }
-            if left.is_empty() {
-                break;
-            }
+        kill_all(&self.folder);
+    }
+}
+
+/// Ends whatever runs of a folder.
+pub(crate) fn kill_all(folder: &Path) {
+    for _ in 0..100 {
+        let left = processes(folder);
+        if left.is_empty() {
+            return;
         }
+        left.iter().for_each(|process| kill(process.pid));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ends a process at once. It may have ended by itself.
+pub(crate) fn kill(pid: i32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
     }
 }
 
@@ -242,6 +266,15 @@ pub(crate) async fn fetch(url: &str) -> Result<String, String> {
 
 /// A request with a JSON body, over a connection of its own. An answer that is not 200 is an error.
 pub(crate) async fn request(method: &str, url: &str, body: &str) -> Result<String, String> {
+    exchange(method, url, body.as_bytes()).await
+}
+
+/// PUT of bytes. An answer that is not 200 is an error.
+pub(crate) async fn put(url: &str, body: &[u8]) -> Result<String, String> {
+    exchange("PUT", url, body).await
+}
+
+async fn exchange(method: &str, url: &str, body: &[u8]) -> Result<String, String> {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let ask = async {
@@ -251,7 +284,7 @@ pub(crate) async fn request(method: &str, url: &str, body: &str) -> Result<Strin
             body.len()
         );
         stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body.as_bytes()).await?;
+        stream.write_all(body).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         Ok::<_, std::io::Error>(text(&answer))

@@ -53,8 +53,7 @@ fn an_application_is_deployed_updated_and_removed_and_a_broken_update_goes_back(
         apply(&up, &shell("worker", "echo no luck >&2; exit 3"));
         let cause = until("the reason of the failure", || async {
             let stat = stat(&up, "worker").await?;
-            Some(cause(&stat))
-                .filter(|cause| cause.contains("no luck") || cause.contains("exit code 3"))
+            Some(cause(&stat)).filter(|cause| cause.contains("no luck") || cause.contains("exit code 3"))
         })
         .await;
         assert_eq!(with(folder.path(), "1002"), Some(good), "the good version went on: {cause}");

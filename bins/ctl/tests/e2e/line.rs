@@ -1,6 +1,6 @@
 //! The line is cut: dead, not refused. What runs goes on, what dies comes back, and nothing is lost.
 
-use crate::harness::{Process, Up, address, processes, run, until};
+use crate::harness::{Process, Up, address, kill, processes, run, until};
 use crate::life::{apply, shell, with};
 use crate::relay::Relay;
 
@@ -30,7 +30,8 @@ fn with_the_line_cut_a_killed_agent_restarts_nothing_and_a_killed_program_comes_
         relay.cut();
         let core = Process::of(up.pid("core")).unwrap();
         kill(core.pid);
-        let page = processes(folder.path()).into_iter().find(|process| process.role() == "page").unwrap();
+        let page = processes(folder.path()).into_iter().find(|process| process.role() == "page");
+        let page = page.unwrap_or_else(|| panic!("the page server runs:\n{}", up.logs()));
         until("core to come back", || async {
             processes(folder.path())
                 .into_iter()
@@ -53,9 +54,4 @@ fn with_the_line_cut_a_killed_agent_restarts_nothing_and_a_killed_program_comes_
         assert_eq!(with(folder.path(), "2001"), Some(worker), "the worker was not touched");
         up.stop().await;
     });
-}
-
-fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }

@@ -14,6 +14,7 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     open: watch::Sender<bool>,
     target: watch::Sender<Option<SocketAddr>>,
+    generation: watch::Sender<u32>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -24,13 +25,15 @@ impl Relay {
         let address = listener.local_addr().unwrap();
         let (open, is_open) = watch::channel(true);
         let (target, to) = watch::channel(None);
+        let (generation, now) = watch::channel(0);
         let connections = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connections);
         tokio::task::spawn_local(async move {
             loop {
                 let Ok((node, _)) = listener.accept().await else { return };
                 count.fetch_add(1, Ordering::Relaxed);
-                let (is_open, mut to) = (is_open.clone(), to.clone());
+                let (is_open, mut to, mut now) = (is_open.clone(), to.clone(), now.clone());
+                now.mark_unchanged();
                 tokio::task::spawn_local(async move {
                     let Ok(Some(target)) = to.wait_for(Option::is_some).await.map(|target| *target) else {
                         return;
@@ -38,18 +41,30 @@ impl Relay {
                     let Ok(cloud) = TcpStream::connect(target).await else { return };
                     let (node_in, node_out) = node.into_split();
                     let (cloud_in, cloud_out) = cloud.into_split();
-                    let up = tokio::task::spawn_local(pipe(node_in, cloud_out, is_open.clone()));
-                    pipe(cloud_in, node_out, is_open).await;
-                    drop(up.await);
+                    let both = async {
+                        tokio::join!(
+                            pipe(node_in, cloud_out, is_open.clone()),
+                            pipe(cloud_in, node_out, is_open)
+                        )
+                    };
+                    tokio::select! {
+                        _ = both => {}
+                        _ = now.changed() => {}
+                    }
                 });
             }
         });
-        Self { address, open, target, connections }
+        Self { address, open, target, generation, connections }
     }
 
     /// Where it relays to.
     pub(crate) fn relay_to(&self, target: SocketAddr) {
         self.target.send_replace(Some(target));
+    }
+
+    /// Ends all connections.
+    pub(crate) fn reset(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
     }
 
     /// Swallows everything from now on, new connections too.
