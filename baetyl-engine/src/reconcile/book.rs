@@ -212,8 +212,10 @@ impl App {
             seen.insert(state.info.version.clone(), judge(watch, state, settle, now));
         }
         let good = self.record.good.as_ref().and_then(|good| seen.get(&good.version));
-        if good.is_some_and(|good| good.health == Health::Ready) {
+        if good.is_some_and(|good| good.health == Health::Ready) && self.live.repairs > 0 {
+            // However the last repair ended, it is whole again.
             self.live.repairs = 0;
+            self.live.reason.clear();
         }
         self.seen = unseen.is_none().then_some(seen);
     }
@@ -271,8 +273,13 @@ impl App {
                 self.live.reverted = true;
                 self.calm();
             }
-            (Work::Renew, Outcome::Renewed(facts)) => self.renewed = facts,
-            (Work::Repair | Work::Renew, outcome) => {
+            (Work::Renew, Outcome::Renewed(facts)) => {
+                self.renewed = facts;
+                self.live.reason.clear();
+            }
+            (Work::Renew, Outcome::Failed { reason, .. }) => self.live.reason = reason,
+            (Work::Renew, _) => {}
+            (Work::Repair, outcome) => {
                 if let Outcome::Failed { reason, .. } = outcome {
                     self.live.reason = reason;
                 } else {

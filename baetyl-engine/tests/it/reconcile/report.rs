@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use baetyl_core_lib::application::{Role, Scope};
-use baetyl_core_lib::engine::InstanceUsage;
+use baetyl_core_lib::engine::{Engine, InstanceUsage};
 use baetyl_core_lib::shadow::Shadow;
 use baetyl_core_lib::spec::{AppInfo, Desire, Section};
+use baetyl_core_lib::testing::Fault;
 
 use baetyl_engine::collect::Usage;
 
@@ -66,4 +67,20 @@ async fn what_instances_use_is_reported_beside_how_they_fare() {
     assert_eq!(stats.instances[&name].usage["cpu"], "0.250");
     assert_eq!(stats.instances[&name].usage["memory"], "1024");
     assert_eq!(stats.instances[&name].app_name, "web");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_whole_again_says_no_more_why_it_was_not() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(5.0).await;
+    bed.engine.fault("web", "1", Fault::Apply);
+    bed.engine.lose(Scope::User, &web("1").info());
+    bed.pass(0.5).await;
+    assert!(bed.stats("web").cause.contains("asked to fail"));
+    bed.engine.mend("web", "1");
+    bed.engine.apply(Scope::User, &named("web", "1").build()).await.unwrap();
+    bed.pass(10.0).await;
+    assert_eq!((bed.running(), bed.stats("web").cause), (vec!["web@1".to_owned()], String::new()));
 }
