@@ -56,11 +56,14 @@ seeds! {
     seed_10: 10,
 }
 
+/// Plays the seed that `SIM_SEED` names, aloud, or all seeds of `first..last`.
 #[test]
 fn replay() {
     #[expect(clippy::disallowed_methods, reason = "the one who replays a seed says which")]
-    let seed = std::env::var("SIM_SEED").ok().and_then(|seed| seed.parse().ok());
-    if let Some(seed) = seed {
-        play(seed, true);
+    let Ok(seeds) = std::env::var("SIM_SEED") else { return };
+    if let Some((first, last)) = seeds.split_once("..") {
+        (first.parse().unwrap()..last.parse().unwrap()).for_each(check);
+    } else {
+        play(seeds.parse().unwrap(), true);
     }
 }

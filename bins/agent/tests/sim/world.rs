@@ -39,8 +39,10 @@ pub(crate) struct World {
     trace: Trace,
     oracle: Oracle,
     device: Device,
-    /// When the device is on again.
+    /// When the device is on again, its engine can be reached again, its disk has room again.
     on_at: Option<Instant>,
+    engine_back: Option<Instant>,
+    disk_free: Option<Instant>,
     /// Versions that something is wrong with.
     faulty: BTreeSet<AppInfo>,
     /// Versions that were looked at for faults already.
@@ -144,6 +146,8 @@ impl World {
             oracle,
             device,
             on_at: None,
+            engine_back: None,
+            disk_free: None,
             faulty: BTreeSet::new(),
             known: BTreeSet::new(),
             numbers: 0,
@@ -175,7 +179,8 @@ impl World {
         let until = Instant::now() + time;
         loop {
             self.check()?;
-            let wake = self.on_at.map_or(until, |on| on.min(until));
+            let times = [self.on_at, self.engine_back, self.disk_free];
+            let wake = times.into_iter().flatten().fold(until, Instant::min);
             let left = wake.saturating_duration_since(Instant::now());
             match &self.device.run {
                 Some(run) => {
@@ -188,8 +193,13 @@ impl World {
                 }
                 None => sleep(left).await,
             }
-            if self.on_at.is_some_and(|on| on <= Instant::now()) {
-                self.on_at = None;
+            if is_due(&mut self.engine_back) {
+                self.device.backend.come_back();
+            }
+            if is_due(&mut self.disk_free) {
+                self.device.disk.resize(u64::MAX);
+            }
+            if is_due(&mut self.on_at) {
                 self.device.start().await;
                 if self.device.run.is_none() {
                     self.device.disk = self.device.disk.crash(Tear::Torn(self.random.next_u32()));
@@ -242,16 +252,16 @@ impl World {
                 self.device.weather.die(time);
             }
             Event::Engine => {
-                let gone = self.below(2) == 0;
-                self.trace.event("engine gone", gone);
-                if gone { self.device.backend.go_away() } else { self.device.backend.come_back() }
+                self.trace.event("engine gone", "");
+                self.device.backend.go_away();
+                self.engine_back = Some(self.later(240));
             }
             Event::Program => self.hurt_program(),
             Event::Mend => self.mend(),
             Event::Disk => {
-                let full = self.below(2) == 0;
-                self.trace.event("disk full", full);
-                self.device.disk.resize(if full { 0 } else { u64::MAX });
+                self.trace.event("disk full", "");
+                self.device.disk.resize(0);
+                self.disk_free = Some(self.later(240));
             }
             Event::Clock => {
                 let time = ["1970-01-01T00:00:00Z", "2031-05-05T00:00:00Z", START][self.below(3)];
@@ -410,8 +420,8 @@ impl World {
             return Err(format!("the cloud wants {wanted:?}, the node {desire:?}"));
         }
         let report = &view["report"];
-        let told: Option<BTreeSet<AppInfo>> = serde_json::from_value(report["apps"].clone()).ok();
-        if told.as_ref() != Some(&wanted.apps) {
+        let told: BTreeSet<AppInfo> = serde_json::from_value(report["apps"].clone()).unwrap_or_default();
+        if told != wanted.apps {
             return Err(format!("wanted {expected:?}, told {told:?}"));
         }
         let stats = report["appstats"].as_array().map_or(&[][..], Vec::as_slice);
@@ -448,7 +458,17 @@ impl World {
         self.numbers.to_string()
     }
 
+    /// A moment within so many seconds.
+    fn later(&self, seconds: usize) -> Instant {
+        Instant::now() + Duration::from_millis(self.below(seconds * 1000) as u64)
+    }
+
     fn below(&self, most: usize) -> usize {
         self.random.next_u32() as usize % most
     }
+}
+
+/// Whether this moment has come; it comes once.
+fn is_due(moment: &mut Option<Instant>) -> bool {
+    moment.take_if(|moment| *moment <= Instant::now()).is_some()
 }
