@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use baetyl_core_lib::application::{Deployment, Scope};
+use baetyl_core_lib::application::{Deployment, Role, Scope};
 use baetyl_core_lib::engine::EngineError;
 use baetyl_core_lib::spec::{AppSpec, Service};
 use rustix::process::Signal;
@@ -209,6 +209,9 @@ impl Site {
             },
             grace_ms: u64::try_from(self.config.grace.as_millis()).unwrap_or(u64::MAX),
             restart: restart(&app.spec, plan.service),
+            // Init and core share nothing but the node: core may end, be killed or replaced, and what it
+            // looks after goes on.
+            agent: id.scope == Scope::System && id.service == Role::Core.source(),
             notify: self.config.agent_socket.clone(),
             port,
             links,

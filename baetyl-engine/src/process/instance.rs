@@ -108,6 +108,7 @@ mod tests {
             format: FORMAT,
             boot: String::new(),
             own: Process { pid: 10, start: 1 },
+            agent: false,
             phase,
             child,
             started_ms: 0,

@@ -130,6 +130,21 @@ pub(crate) fn descendants(all: &[Stat], roots: &BTreeSet<i32>) -> BTreeSet<i32> 
     living.filter(|pid| known.contains(pid) && !roots.contains(pid)).collect()
 }
 
+/// What ends with an instance: all below its supervisor.
+pub(crate) fn owned(all: &[Stat], state: &State) -> BTreeSet<i32> {
+    without_wards(all, descendants(all, &BTreeSet::from([state.own.pid])), state)
+}
+
+/// Leaves out what an agent looks after: its supervisors leave its session before they start anything.
+fn without_wards(all: &[Stat], mut doomed: BTreeSet<i32>, state: &State) -> BTreeSet<i32> {
+    if state.agent {
+        let in_session = |stat: &&Stat| stat.session == state.own.pid || Some(stat.process) == state.child;
+        let session: BTreeSet<i32> = all.iter().filter(in_session).map(|stat| stat.process.pid).collect();
+        doomed.retain(|pid| session.contains(pid));
+    }
+    doomed
+}
+
 /// What is left of a supervisor that is gone: its program, whatever still is in its session, and all that
 /// these started.
 fn leftovers(all: &[Stat], state: &State) -> BTreeSet<i32> {
@@ -152,7 +167,7 @@ fn leftovers(all: &[Stat], state: &State) -> BTreeSet<i32> {
             .filter(|stat| !stat.ended && roots.contains(&stat.process.pid))
             .map(|stat| stat.process.pid),
     );
-    doomed
+    without_wards(all, doomed, state)
 }
 
 fn parse(text: &str) -> Option<Stat> {
@@ -187,6 +202,7 @@ mod tests {
             format: FORMAT,
             boot: String::new(),
             own: Process { pid: 10, start: 100 },
+            agent: false,
             phase: Phase::Running,
             child: Some(Process { pid: 11, start: 101 }),
             started_ms: 0,
@@ -230,6 +246,22 @@ mod tests {
     fn leftovers_are_the_program_its_session_and_what_they_started() {
         let all = [stat(11, 1, 10, 101), stat(12, 1, 10, 105), stat(13, 12, 13, 106), stat(20, 1, 20, 50)];
         assert_eq!(leftovers(&all, &state()), BTreeSet::from([11, 12, 13]));
+    }
+
+    #[test]
+    fn what_an_agent_looks_after_outlives_it() {
+        // The agent 11 started the supervisor 20 of the program 21, and a helper 12 of its own.
+        let all = [
+            stat(10, 1, 10, 100),
+            stat(11, 10, 10, 101),
+            stat(12, 11, 10, 102),
+            stat(20, 11, 20, 103),
+            stat(21, 20, 20, 104),
+        ];
+        let agent = State { agent: true, ..state() };
+        assert_eq!(owned(&all, &agent), BTreeSet::from([11, 12]));
+        assert_eq!(leftovers(&all[1..], &agent), BTreeSet::from([11, 12]));
+        assert_eq!(owned(&all, &state()), BTreeSet::from([11, 12, 20, 21]));
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! signal, output of the program, or the end of a delay; std, rustix and signal-hook only. It knows the
 //! files beside it, nothing of applications, engines or the cloud.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::fd::AsFd as _;
@@ -122,6 +121,7 @@ impl Supervisor {
             format: FORMAT,
             boot,
             own: Process { pid, start },
+            agent: spec.agent,
             phase: Phase::Waiting,
             child: None,
             started_ms: 0,
@@ -294,10 +294,9 @@ impl Supervisor {
         ended
     }
 
-    /// Kills everything below this process, and writes down what it still had to say.
+    /// Kills everything of this instance, and writes down what it still had to say.
     fn end_all(&mut self) {
-        let own = BTreeSet::from([self.state.own.pid]);
-        self.proc.kill_until_gone(|all| proc::descendants(all, &own));
+        self.proc.kill_until_gone(|all| proc::owned(all, &self.state));
         self.reap();
         while let Ok(1..) = poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&Timespec::default()))
         {

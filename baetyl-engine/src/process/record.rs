@@ -30,6 +30,9 @@ pub(crate) struct InstanceSpec {
     pub(crate) log: LogRule,
     pub(crate) grace_ms: u64,
     pub(crate) restart: Restart,
+    /// Whether its program is an agent: what that started in sessions of its own outlives it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) agent: bool,
     /// The agent's socket.
     pub(crate) notify: Option<PathBuf>,
     /// The dynamic port, for the instance's whole life.
@@ -76,6 +79,9 @@ pub(crate) struct State {
     /// The supervisor.
     #[serde(flatten)]
     pub(crate) own: Process,
+    /// As in the spec: what ends the instance may have no spec any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) agent: bool,
     pub(crate) phase: Phase,
     /// The program, while it runs.
     pub(crate) child: Option<Process>,
@@ -222,6 +228,7 @@ mod tests {
             format: FORMAT,
             boot: "b".to_owned(),
             own: Process { pid: 7, start: 9 },
+            agent: false,
             phase: Phase::Waiting,
             child: None,
             started_ms: 5,

@@ -75,26 +75,21 @@ impl Site {
                 // Its number is not known yet: it says it soon, unless there is no room to write it down.
                 if force == Force::Kill {
                     let folder = self.layout.instance(id);
-                    self.kill(self.proc.commanded(&[OsStr::new("program"), folder.as_os_str()]));
+                    let supervisors = self.proc.commanded(&[OsStr::new("program"), folder.as_os_str()]);
+                    self.proc.kill_until_gone(|all| proc::descendants(all, &supervisors));
+                    supervisors.into_iter().for_each(|pid| proc::signal(pid, Signal::KILL));
                 }
                 Ok(false)
             }
             Seen::Alive(state) => {
                 if force == Force::Kill {
-                    self.kill(BTreeSet::from([state.own.pid]));
+                    self.proc.kill_until_gone(|all| proc::owned(all, &state));
+                    proc::signal(state.own.pid, Signal::KILL);
                 } else if asked.insert(state.own.pid) {
                     proc::signal(state.own.pid, Signal::TERM);
                 }
                 Ok(false)
             }
-        }
-    }
-
-    /// Kills supervisors with all that is theirs.
-    fn kill(&self, supervisors: BTreeSet<i32>) {
-        self.proc.kill_until_gone(|all| proc::descendants(all, &supervisors));
-        for pid in supervisors {
-            proc::signal(pid, Signal::KILL);
         }
     }
 
