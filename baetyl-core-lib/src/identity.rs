@@ -58,14 +58,3 @@ pub enum IdentityError {
         source: BoxError,
     },
 }
-
-/// An identity that may not be there yet, and changes when the node is activated or its certificate
-/// renewed.
-#[async_trait]
-pub trait IdentitySource: Debug + Send + Sync {
-    /// The identity as it is now.
-    ///
-    /// # Errors
-    /// When it is there but cannot be used.
-    async fn current(&self) -> Result<Option<Box<dyn Identity>>, IdentityError>;
-}

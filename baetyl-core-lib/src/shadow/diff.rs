@@ -22,7 +22,7 @@ pub struct Reported {
 impl Reported {
     /// Reads them from a report as it came. A section of another JSON type counts as `null`: it says
     /// nothing, but it is there.
-    pub fn read(report: &Value) -> Self {
+    pub fn read(report: &Map<String, Value>) -> Self {
         Self {
             apps: section(report, "apps"),
             sysapps: section(report, "sysapps"),
@@ -41,7 +41,7 @@ impl From<&Report> for Reported {
     }
 }
 
-fn section<T: DeserializeOwned>(report: &Value, key: &str) -> Section<T> {
+fn section<T: DeserializeOwned>(report: &Map<String, Value>, key: &str) -> Section<T> {
     report.get(key).map_or(Section::Absent, |value| T::deserialize(value).map_or(Section::Null, Section::Is))
 }
 

@@ -1,7 +1,7 @@
 //! From a report to what is sent, and from its answer to the desire. Pure.
 
 use baetyl_core_lib::application::Role;
-use baetyl_core_lib::shadow::rebuild::{Sent, rebuild};
+use baetyl_core_lib::shadow::rebuild::{Sent, rebuild, rebuild_sysapps};
 use baetyl_core_lib::spec::{AppInfo, Delta, Desire, Report, Section, Timestamp};
 
 /// Whether everything is known that a report must say; before that, what is missing would look removed.
@@ -25,13 +25,11 @@ pub(super) fn prepare(report: &Report, desire: &Desire, now: Timestamp) -> (Repo
     (report, sent)
 }
 
-/// The desire that an answer amounts to. The cloud compares init's report with core's last applications, so
-/// init learns of the system's only.
+/// The desire that an answer amounts to.
 pub(super) fn desired(stored: &Desire, sent: &Sent, answer: &Delta, role: Role) -> Desire {
-    let rebuilt = rebuild(stored, sent, answer);
     match role {
-        Role::Core | Role::Whole => rebuilt,
-        Role::Init => Desire { sysapps: rebuilt.sysapps, ..stored.clone() },
+        Role::Core | Role::Whole => rebuild(stored, sent, answer),
+        Role::Init => rebuild_sysapps(stored, sent, answer),
     }
 }
 

@@ -15,7 +15,7 @@ use baetyl_core_lib::task::TaskScope;
 use baetyl_core_lib::testing::{ManualClock, MemoryLink, SeededRandom};
 use baetyl_sync::syncer::{SyncConfig, Syncer, SyncerParts};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 /// What happens next.
@@ -103,7 +103,7 @@ async fn play(steps: Vec<Step>, push: bool) -> Result<(), TestCaseError> {
     }));
     let wanted = Arc::clone(&cloud);
     let link = MemoryLink::new(move |request: Message| {
-        let report: Value = request.decode().unwrap();
+        let report: Map<String, Value> = request.decode().unwrap();
         let answer = delta(&wanted.lock().unwrap(), &Reported::read(&report));
         Ok(Message::new(request.kind).with_content(&answer).unwrap())
     });

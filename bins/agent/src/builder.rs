@@ -30,6 +30,8 @@ use crate::objects::NoObjects;
 
 /// How many blocking jobs run at once.
 const POOL: usize = 4;
+/// The mode of a node whose applications are programs.
+const NATIVE: &str = "native";
 
 /// What the agent stands on, for parts that are made of it ([`AgentBuilder::way`]).
 #[derive(Debug)]
@@ -75,7 +77,6 @@ pub struct AgentBuilder {
     folder: PathBuf,
     namespace: String,
     name: String,
-    run_mode: String,
     role: Role,
     sync: SyncConfig,
     reconcile: Option<ReconcileConfig>,
@@ -142,7 +143,6 @@ impl AgentBuilder {
             folder,
             namespace,
             name,
-            run_mode: "native".to_owned(),
             role: Role::Whole,
             sync: SyncConfig::default(),
             reconcile: None,
@@ -359,11 +359,12 @@ impl AgentBuilder {
             Some(clock) => clock,
             None => Arc::new(HostClock::open(Arc::clone(&store), crate::released()).await?),
         };
+        let run_mode = self.reconcile.as_ref().map_or(NATIVE, |config| config.run_mode.as_str()).to_owned();
         let seams = Seams {
             folder: &self.folder,
             namespace: &self.namespace,
             name: &self.name,
-            run_mode: &self.run_mode,
+            run_mode: &run_mode,
             clock: &clock,
             disk: &self.disk,
             pool: &self.pool,
@@ -382,7 +383,7 @@ impl AgentBuilder {
         };
         let resources = self.resources.unwrap_or_else(|| {
             let client = ResourceClient::new(Arc::clone(&link), Arc::clone(&store), platform());
-            Arc::new(client.telling_platform())
+            Arc::new(if run_mode == NATIVE { client.telling_platform() } else { client })
         });
         let node = match self.node {
             Some(node) => node,
@@ -393,7 +394,7 @@ impl AgentBuilder {
         let collect = self.collect.unwrap_or_else(|| CollectConfig::every(self.sync.intervals.plain));
         let collector = Collector::new(node, self.engines.clone(), Arc::clone(&shadow), collect);
         let mut config = self.reconcile.unwrap_or_else(|| {
-            ReconcileConfig::new(self.role, self.folder.clone(), self.name.clone(), self.run_mode.clone())
+            ReconcileConfig::new(self.role, self.folder.clone(), self.name.clone(), run_mode)
         });
         config.role = self.role;
         let reconciler = Reconciler::new(Parts {

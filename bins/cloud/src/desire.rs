@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baetyl_core_lib::spec::{AppInfo, AppSpec, Timestamp};
+use baetyl_core_lib::shadow::diff::{self, Reported};
+use baetyl_core_lib::spec::{AppInfo, AppSpec, Desire, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -136,27 +137,16 @@ fn keep_core(stored: &Map<String, Value>, sent: &mut Map<String, Value>, key: &s
     }
 }
 
-/// What turns the report's sections into the desire: a JSON merge patch. The order of a list makes no
-/// difference.
+/// The answer to a node's report.
 pub fn delta(desire: &NodeDesire, report: &Map<String, Value>) -> Value {
-    let mut patch = Map::new();
-    for (key, wanted) in [("apps", &desire.apps), ("sysapps", &desire.sysapps)] {
-        let running = report.get(key).and_then(Value::as_array).and_then(|list| {
-            let infos = list.iter().map(|entry| serde_json::from_value::<AppInfo>(entry.clone()));
-            infos.collect::<Result<Vec<_>, _>>().ok()
-        });
-        let equal =
-            running.is_some_and(|running| running.len() == wanted.len() && set(&running) == set(wanted));
-        if !equal {
-            patch.insert(key.to_owned(), serde_json::json!(wanted));
-        }
-    }
-    if let Some(props) = &desire.nodeprops {
-        patch.insert("nodeprops".to_owned(), serde_json::json!(props));
-    } else if report.get("nodeprops").is_some_and(|props| !props.is_null()) {
-        patch.insert("nodeprops".to_owned(), Value::Null);
-    }
-    Value::Object(patch)
+    let text = |(key, value): (&String, &String)| (key.clone(), Value::from(value.as_str()));
+    let desire = Desire {
+        apps: Some(desire.apps.clone()),
+        sysapps: Some(desire.sysapps.clone()),
+        nodeprops: desire.nodeprops.as_ref().map(|props| props.iter().map(text).collect()),
+        ..Desire::default()
+    };
+    serde_json::json!(diff::delta(&desire, &Reported::read(report)))
 }
 
 fn set(infos: &[AppInfo]) -> BTreeSet<&AppInfo> {
