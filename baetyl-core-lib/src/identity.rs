@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use async_trait::async_trait;
 
 use crate::error::BoxError;
 
