@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-
 use crate::error::BoxError;
 
 /// A signature scheme of TLS, by its number in the protocol (RFC 8446, 4.2.3).
