@@ -212,10 +212,15 @@ impl App {
             seen.insert(state.info.version.clone(), judge(watch, state, settle, now));
         }
         let good = self.record.good.as_ref().and_then(|good| seen.get(&good.version));
-        if good.is_some_and(|good| good.health == Health::Ready) && self.live.repairs > 0 {
-            // However the last repair ended, it is whole again.
-            self.live.repairs = 0;
-            self.live.reason.clear();
+        if good.is_some_and(|good| good.health == Health::Ready) {
+            // However the last repair or removal ended: what it was for is there.
+            let clean = self.record.phase == Phase::Good && self.record.is_good(&self.live.version);
+            if self.live.tries > 0 && clean && seen.len() == 1 {
+                self.calm();
+            }
+            if std::mem::take(&mut self.live.repairs) > 0 {
+                self.live.reason.clear();
+            }
         }
         self.seen = unseen.is_none().then_some(seen);
     }

@@ -84,3 +84,19 @@ async fn a_version_that_is_whole_again_says_no_more_why_it_was_not() {
     bed.pass(10.0).await;
     assert_eq!((bed.running(), bed.stats("web").cause), (vec!["web@1".to_owned()], String::new()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_old_version_that_is_gone_at_last_is_told_no_more() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.desire(&[web("1")]).await;
+    bed.pass(5.0).await;
+    bed.engine.fault("web", "1", Fault::Remove);
+    bed.desire(&[web("2")]).await;
+    bed.pass(5.0).await;
+    assert!(bed.stats("web").cause.contains("asked to fail"));
+    bed.engine.mend("web", "1");
+    bed.engine.remove(Scope::User, &web("1").info()).await.unwrap();
+    bed.pass(10.0).await;
+    assert_eq!((bed.running(), bed.stats("web").cause), (vec!["web@2".to_owned()], String::new()));
+}
