@@ -1,5 +1,6 @@
 //! The server for nodes (9005): who it is comes from the verified client certificate, nothing else.
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -45,11 +48,13 @@ async fn report(
 ) -> Result<Response, ServiceError> {
     let node = node(&edge, &peer)?;
     check_kind(&headers, "report")?;
-    let body = read(body, MOST).await?;
+    let body = unpacked(&headers, read(body, MOST).await?)?;
     let client_ip = peer.address.ip().to_string();
     let context = ReportContext { source: header(&headers, "source"), client_ip: &client_ip };
     let (delta, cursor) = edge.cloud.report(&node, context, &body).await?;
     let mut response = Json(delta).into_response();
+    // Tells the node that its next requests may be packed (RFC 7694).
+    response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     if header(&headers, EXTENSION).split(',').any(|item| item.trim() == "changes/1")
         && let Ok(value) = HeaderValue::from_str(&format!("changes/1;cursor={cursor}"))
     {
@@ -66,8 +71,26 @@ async fn desire(
 ) -> Answer {
     let node = node(&edge, &peer)?;
     check_kind(&headers, "desire")?;
-    let body = read(body, MOST).await?;
+    let body = unpacked(&headers, read(body, MOST).await?)?;
     Ok(Json(edge.cloud.desire_request(&node, &body).await?))
+}
+
+/// The body of a request, unpacked where it was packed.
+fn unpacked(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ServiceError> {
+    if header(headers, CONTENT_ENCODING.as_str()) != "gzip" {
+        return Ok(body);
+    }
+    let mut plain = Vec::new();
+    // One byte more than is allowed tells that there is too much.
+    let most = u64::try_from(MOST).unwrap_or(u64::MAX).saturating_add(1);
+    flate2::read::GzDecoder::new(&*body)
+        .take(most)
+        .read_to_end(&mut plain)
+        .map_err(|error| ServiceError::Body { reason: format!("it cannot be unpacked: {error}") })?;
+    if plain.len() > MOST {
+        return Err(ServiceError::TooLarge { limit: MOST });
+    }
+    Ok(plain.into())
 }
 
 async fn health(State(edge): State<Edge>, Extension(peer): Extension<Peer>) -> Answer {

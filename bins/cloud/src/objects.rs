@@ -1,7 +1,8 @@
 //! The files of objects: streamed in with their digests, served by digest with ranges.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use md5::Digest as _;
 use tokio::fs;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::io::ReaderStream;
 
 use crate::error::ServiceError;
@@ -24,28 +26,59 @@ use crate::service::ObjectInfo;
 pub(crate) struct ObjectFiles {
     folder: PathBuf,
     most: u64,
+    turn: Arc<Mutex<()>>,
+}
+
+/// A body that was taken in. Dropped, it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Received {
+    part: Part,
+    info: ObjectInfo,
+}
+
+/// An unfinished file.
+#[derive(Debug)]
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Gone already, where it was put in its place; else it must not eat room, also when the call was cut.
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+fn unwritten(source: io::Error) -> ServiceError {
+    ServiceError::internal("writing an object", source)
 }
 
 impl ObjectFiles {
-    pub(crate) const fn new(folder: PathBuf, most: u64) -> Self {
-        Self { folder, most }
+    pub(crate) fn new(folder: PathBuf, most: u64) -> Self {
+        Self { folder, most, turn: Arc::default() }
     }
 
-    /// Writes a body to its place: durable when this returns. `part` names the unfinished file.
-    pub(crate) async fn put(&self, body: Body, part: &str) -> Result<ObjectInfo, ServiceError> {
-        let path = self.folder.join(format!(".{part}.part"));
-        let result = self.receive(body, &path).await;
-        if result.is_err() {
-            // What could not be taken must not eat room.
-            drop(fs::remove_file(&path).await);
+    /// Removes what uploads that were cut off by a crash have left.
+    pub(crate) async fn sweep(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.folder).await?;
+        let mut entries = fs::read_dir(&self.folder).await?;
+        while let Some(entry) = entries.next_entry().await? {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "part") {
+                fs::remove_file(path).await?;
+            }
         }
-        result
+        Ok(())
     }
 
-    async fn receive(&self, body: Body, path: &Path) -> Result<ObjectInfo, ServiceError> {
-        let fail = |source: io::Error| ServiceError::internal("writing an object", source);
-        fs::create_dir_all(&self.folder).await.map_err(fail)?;
-        let mut file = fs::File::create(path).await.map_err(fail)?;
+    /// Waits until nobody else puts a file in its place or removes one: what is written down of objects and
+    /// what lies here must change together.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Takes a body in, durable but not in its place yet. `part` names the unfinished file.
+    pub(crate) async fn receive(&self, body: Body, part: &str) -> Result<Received, ServiceError> {
+        let part = Part(self.folder.join(format!(".{part}.part")));
+        let mut file = fs::File::create(&part.0).await.map_err(unwritten)?;
         let mut sha256 = ring::digest::Context::new(&ring::digest::SHA256);
         let mut md5 = md5::Md5::new();
         let mut size = 0_u64;
@@ -60,13 +93,20 @@ impl ObjectFiles {
             }
             sha256.update(&chunk);
             md5.update(&chunk);
-            file.write_all(&chunk).await.map_err(fail)?;
+            file.write_all(&chunk).await.map_err(unwritten)?;
         }
-        file.sync_all().await.map_err(fail)?;
-        let digest = hex::encode(sha256.finish().as_ref());
-        fs::rename(path, self.folder.join(&digest)).await.map_err(fail)?;
-        fs::File::open(&self.folder).await.map_err(fail)?.sync_all().await.map_err(fail)?;
-        Ok(ObjectInfo { md5: hex::encode(&md5.finalize()), sha256: digest, size, ..ObjectInfo::default() })
+        file.sync_all().await.map_err(unwritten)?;
+        let sha256 = hex::encode(sha256.finish().as_ref());
+        let md5 = hex::encode(&md5.finalize());
+        Ok(Received { part, info: ObjectInfo { md5, sha256, size, ..ObjectInfo::default() } })
+    }
+
+    /// Puts a file in its place: durable when this returns.
+    pub(crate) async fn keep(&self, received: Received) -> Result<ObjectInfo, ServiceError> {
+        let Received { part, info } = received;
+        fs::rename(&part.0, self.folder.join(&info.sha256)).await.map_err(unwritten)?;
+        fs::File::open(&self.folder).await.map_err(unwritten)?.sync_all().await.map_err(unwritten)?;
+        Ok(info)
     }
 
     /// Removes a file. Being gone already is fine.
@@ -141,7 +181,26 @@ fn range(text: &str, size: u64) -> Option<Option<(u64, u64)>> {
 
 #[cfg(test)]
 mod tests {
-    use super::range;
+    use axum::body::Body;
+
+    use super::{ObjectFiles, range};
+
+    #[tokio::test]
+    async fn what_is_not_kept_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".crash.part"), "half").unwrap();
+        let files = ObjectFiles::new(folder.path().to_owned(), 8);
+        let names = || {
+            let entries = std::fs::read_dir(folder.path()).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        files.sweep().await.unwrap();
+        assert!(files.receive(Body::from("too large"), "a").await.is_err());
+        drop(files.receive(Body::from("dropped"), "b").await.unwrap());
+        assert_eq!(names(), Vec::<String>::new());
+        let kept = files.keep(files.receive(Body::from("kept"), "c").await.unwrap()).await.unwrap();
+        assert_eq!(names(), [kept.sha256]);
+    }
 
     #[test]
     fn ranges_are_cut_to_the_file() {

@@ -197,6 +197,9 @@ impl Server {
         let documents: Arc<SqliteStore> = Arc::clone(&store);
         let cloud = Arc::new(Cloud::open(documents, clock, Arc::clone(&random), authority, settings).await?);
         let files = ObjectFiles::new(options.data.join("objects"), options.object_limit);
+        if let Err(error) = files.sweep().await {
+            tracing::warn!(%error, "unfinished uploads not removed");
+        }
         Ok(Self { cloud, pki, store, files, random, admin, node, init, addresses, node_tls, init_tls })
     }
 

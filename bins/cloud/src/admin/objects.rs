@@ -70,7 +70,9 @@ async fn put(
     body: Body,
 ) -> Answer {
     let part = admin.cloud.random_word();
-    let mut info = admin.files.put(body, &part).await?;
+    let received = admin.files.receive(body, &part).await?;
+    let _turn = admin.files.turn().await;
+    let mut info = admin.files.keep(received).await?;
     info.bucket = bucket;
     info.object = query.object;
     let url = admin.cloud.node_object_url(&info.sha256);
@@ -86,6 +88,7 @@ async fn remove(
     Path(bucket): Path<String>,
     Query(query): Query<Query1>,
 ) -> Answer {
+    let _turn = admin.files.turn().await;
     match admin.cloud.delete_object(&bucket, &query.object).await {
         Ok(unused) => {
             if let Some(unused) = unused {
