@@ -89,12 +89,12 @@ fn document(mut fields: Map<String, Value>, index: usize) -> Result<Document, St
     let Some(name) = fields.get("name").and_then(Value::as_str).map(str::to_owned) else {
         return Err(format!("document {index} has no name"));
     };
-    if kind == Kind::Config {
-        if let Some(Value::Object(files)) = fields.get("data") {
-            let list: Vec<Value> =
-                files.iter().map(|(key, value)| json!({"key": key, "value": entry(value)})).collect();
-            fields.insert("data".to_owned(), Value::Array(list));
-        }
+    if kind == Kind::Config
+        && let Some(Value::Object(files)) = fields.get("data")
+    {
+        let list: Vec<Value> =
+            files.iter().map(|(key, value)| json!({"key": key, "value": entry(value)})).collect();
+        fields.insert("data".to_owned(), Value::Array(list));
     }
     Ok(Document { kind, name, body: Value::Object(fields) })
 }

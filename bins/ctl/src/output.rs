@@ -1,5 +1,5 @@
 //! Printing: tables for people, JSON and YAML for programs. The only place that writes to the terminal.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
+#![expect(clippy::print_stderr, reason = "a command line tool prints")]
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -15,7 +15,13 @@ pub(crate) fn problem(error: &CtlError) {
 
 /// Says something to a person.
 pub(crate) fn say(text: &str) {
-    println!("{text}");
+    out(&format!("{text}\n"));
+}
+
+/// Writes to standard output. Whoever reads it may have seen enough, as `head` has: that is no error.
+fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
 /// Says how far a long work is. On a terminal the line is written over by the next one.
@@ -41,12 +47,12 @@ pub(crate) fn done(text: &str) {
 pub(crate) fn value(value: &Value, output: Output) -> Result<(), CtlError> {
     match output {
         Output::Json => {
-            println!("{}", serde_json::to_string_pretty(value).map_err(|e| CtlError::Failed(e.to_string()))?);
+            let text = serde_json::to_string_pretty(value).map_err(|e| CtlError::Failed(e.to_string()))?;
+            say(&text);
         }
         Output::Table | Output::Yaml => {
             let text = serde_saphyr::to_string(value).map_err(|e| CtlError::Failed(e.to_string()))?;
-            print!("{text}");
-            drop(std::io::stdout().flush());
+            out(&text);
         }
     }
     Ok(())
@@ -66,7 +72,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
             text.push_str(cell);
             text.extend(std::iter::repeat_n(' ', width + 3 - cell.chars().count()));
         }
-        println!("{}", text.trim_end());
+        say(text.trim_end());
     };
     line(&mut head.iter().copied());
     for row in rows {

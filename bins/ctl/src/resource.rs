@@ -6,6 +6,7 @@ use crate::args::{Kind, Output};
 use crate::client::Client;
 use crate::error::CtlError;
 use crate::output;
+use crate::wait;
 
 impl Kind {
     /// The word in messages and files.
@@ -43,6 +44,9 @@ impl Kind {
     }
 }
 
+/// The cells of a resource in a table.
+type Row = fn(&Value) -> Vec<String>;
+
 /// `get`: a table of all, or of one.
 pub(crate) async fn list(
     client: &Client,
@@ -70,7 +74,7 @@ pub(crate) async fn list(
         output::say(&format!("there is no {} yet", kind.word()));
         return Ok(());
     }
-    let (head, row): (&[&str], fn(&Value) -> Vec<String>) = match kind {
+    let (head, row): (&[&str], Row) = match kind {
         Kind::Node => (&["NAME", "STATE", "MODE", "APPS", "LABELS"], |node| {
             let apps = node.pointer("/report/apps").and_then(Value::as_array).map_or(0, Vec::len);
             vec![
@@ -103,6 +107,11 @@ pub(crate) async fn describe(
     format: Output,
 ) -> Result<(), CtlError> {
     let item = client.get(&format!("{}/{}", kind.path(), encode(name))).await?;
+    if format == Output::Table && kind == Kind::App {
+        output::value(&item, format)?;
+        output::say("");
+        return fares(client, name).await;
+    }
     if format != Output::Table || kind != Kind::Node {
         return output::value(&item, format);
     }
@@ -130,6 +139,24 @@ pub(crate) async fn describe(
     }
     output::say("");
     output::table(&["APPLICATION", "SCOPE", "DESIRED", "THERE", "STATUS", "CAUSE"], &rows);
+    Ok(())
+}
+
+/// How an application fares on each node that wants it.
+async fn fares(client: &Client, name: &str) -> Result<(), CtlError> {
+    let all = wait::stats(client, name, None).await?;
+    if all.is_empty() {
+        output::say("no node wants it: its selector matches none");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = all
+        .into_iter()
+        .map(|(node, stat)| {
+            let stat = stat.unwrap_or_default();
+            vec![node, text(&stat, "/version"), text(&stat, "/status"), cause(&stat)]
+        })
+        .collect();
+    output::table(&["NODE", "THERE", "STATUS", "CAUSE"], &rows);
     Ok(())
 }
 

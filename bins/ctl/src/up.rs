@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::Client;
 use crate::error::CtlError;
@@ -24,10 +23,13 @@ mod package;
 mod page;
 mod port;
 pub(crate) mod roles;
+mod stop;
+mod tell;
 
 use self::child::{Role, Start};
 use self::folder::Folder;
 use self::port::Port;
+use self::stop::Stop;
 
 /// The batch that the node activates with.
 const BATCH: &str = "up";
@@ -85,38 +87,6 @@ pub(crate) async fn run(options: Options) -> Result<(), CtlError> {
     result
 }
 
-/// SIGINT and SIGTERM.
-#[derive(Debug)]
-struct Stop {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    was_told: bool,
-}
-
-impl Stop {
-    fn new() -> Result<Self, CtlError> {
-        let watch = |kind| {
-            signal(kind).map_err(|error| CtlError::Failed(format!("signals cannot be watched: {error}")))
-        };
-        Ok(Self {
-            interrupt: watch(SignalKind::interrupt())?,
-            terminate: watch(SignalKind::terminate())?,
-            was_told: false,
-        })
-    }
-
-    async fn told(&mut self) {
-        tokio::select! {
-            biased;
-            // Cancel-safe: a signal stays pending.
-            _ = self.interrupt.recv() => {}
-            // Cancel-safe, as above.
-            _ = self.terminate.recv() => {}
-        }
-        self.was_told = true;
-    }
-}
-
 /// What this `up` started, and holds while it runs.
 #[derive(Debug, Default)]
 struct Running {
@@ -154,6 +124,7 @@ async fn bring_up(options: &Options, folder: &Folder, running: &mut Running) -> 
     let (state, port) = settle(folder, &addresses)?;
     let page_port = port.number;
     running.port = Some(port);
+    output::progress("packing the agent");
     package::offer(&client).await?;
     output::done("the agent is offered to nodes as an object");
     batch(&client, &state).await?;
@@ -165,8 +136,8 @@ async fn bring_up(options: &Options, folder: &Folder, running: &mut Running) -> 
     let page = hello::deploy(&client, folder, &node, page_port).await?;
     wait_for_page(&client, &node, &page, running).await?;
     output::done("application hello runs");
-    summary(folder, &addresses, running, &core, &page)?;
-    farewell(options, folder, &addresses, &node, &page);
+    tell::summary(folder, &addresses, running, &core, &page)?;
+    tell::farewell(options, folder, &addresses, &node, &page);
     Ok(())
 }
 
@@ -433,52 +404,6 @@ where
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// Writes the file for scripts, whole, once all is up.
-fn summary(
-    folder: &Folder,
-    addresses: &Addresses,
-    running: &Running,
-    core: &Value,
-    page: &str,
-) -> Result<(), CtlError> {
-    let certs = folder.node().join("node");
-    let summary = json!({
-        "admin": format!("http://{}", addresses.admin),
-        "node": format!("https://{}", addresses.node),
-        "init": format!("https://{}", addresses.init),
-        "core": text(core, "/api"),
-        "page": page,
-        "pids": {
-            "cloud": running.cloud.as_ref().and_then(Role::pid),
-            "init": running.init.as_ref().and_then(Role::pid),
-            "core": core.get("pid"),
-        },
-        "nodeName": core.get("node"),
-        "namespace": core.get("namespace"),
-        "certificate": {
-            "ca": certs.join("ca.pem"),
-            "key": certs.join("client.key"),
-            "cert": certs.join("client.pem"),
-        },
-    });
-    let bytes = serde_json::to_vec_pretty(&summary).map_err(|error| CtlError::Failed(error.to_string()))?;
-    folder.write(&folder.summary(), &bytes, 0o644)
-}
-
-fn farewell(options: &Options, folder: &Folder, addresses: &Addresses, node: &str, page: &str) {
-    let server = if addresses.admin.to_string() == "127.0.0.1:9004" {
-        String::new()
-    } else {
-        format!(" -s http://{}", addresses.admin)
-    };
-    output::say(&format!("\nnode {node} runs application {}, which serves a page:\n", hello::APP));
-    output::say(&format!("  curl {page}\n"));
-    output::say(&format!("change its text in {} and apply it:\n", folder.text().display()));
-    output::say(&format!("  baetylctl apply -f {}{server}\n", folder.text().display()));
-    output::say(&format!("look around: baetylctl describe node {node}{server}"));
-    output::say(&format!("everything is kept in {}; Ctrl-C stops all of it.", options.data.display()));
 }
 
 /// Stops everything in order: core drains its applications, init stops core, then init and the cloud end.

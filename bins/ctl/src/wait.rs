@@ -96,7 +96,7 @@ async fn app_unsettled(client: &Client, name: &str, node: Option<&str>) -> Resul
 }
 
 /// What each node that wants an application says of it.
-async fn stats(
+pub(crate) async fn stats(
     client: &Client,
     name: &str,
     node: Option<&str>,

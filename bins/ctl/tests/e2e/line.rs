@@ -1,5 +1,7 @@
 //! The line is cut: dead, not refused. What runs goes on, what dies comes back, and nothing is lost.
 
+use std::path::Path;
+
 use crate::harness::{Process, Up, address, kill, processes, run, until};
 use crate::life::{apply, shell, with};
 use crate::relay::Relay;
@@ -29,20 +31,22 @@ fn with_the_line_cut_a_killed_agent_restarts_nothing_and_a_killed_program_comes_
 
         relay.cut();
         let core = Process::of(up.pid("core")).unwrap();
+        let page = find(folder.path(), "page");
         kill(core.pid);
-        let page = processes(folder.path()).into_iter().find(|process| process.role() == "page");
         let page = page.unwrap_or_else(|| panic!("the page server runs:\n{}", up.logs()));
-        until("core to come back", || async {
-            processes(folder.path())
-                .into_iter()
-                .find(|process| process.role() == "core" && process.pid != core.pid)
+        let supervisor = Process::of(until_core(folder.path(), core.pid).await.parent).unwrap();
+        assert_eq!(supervisor.role(), "program");
+        assert_eq!(Process::of(page.pid).as_ref(), Some(&page), "the page server was not touched");
+        kill(supervisor.pid);
+        until("a supervisor of core to come back", || async {
+            let core = find(folder.path(), "core")?;
+            (core.parent != supervisor.pid && Process::of(core.parent)?.role() == "program").then_some(())
         })
         .await;
+        assert_eq!(Process::of(page.pid).as_ref(), Some(&page), "the page server was not touched");
         kill(page.pid);
         let again = until("the page server to come back", || async {
-            processes(folder.path())
-                .into_iter()
-                .find(|process| process.role() == "page" && process.pid != page.pid)
+            find(folder.path(), "page").filter(|process| process.pid != page.pid)
         })
         .await;
         assert_ne!(again, page);
@@ -54,4 +58,14 @@ fn with_the_line_cut_a_killed_agent_restarts_nothing_and_a_killed_program_comes_
         assert_eq!(with(folder.path(), "2001"), Some(worker), "the worker was not touched");
         up.stop().await;
     });
+}
+
+/// The process of a folder in a role.
+fn find(folder: &Path, role: &str) -> Option<Process> {
+    processes(folder).into_iter().find(|process| process.role() == role)
+}
+
+/// A core that is another process than the one before.
+async fn until_core(folder: &Path, before: i32) -> Process {
+    until("core to come back", || async { find(folder, "core").filter(|core| core.pid != before) }).await
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Up, ctl_ok, get, kill_all, program, request, run, until};
+use crate::harness::{Up, ctl_ok, get, kill_all, program, request, run, until, until_or};
 use crate::life::{apply, cause, shell, stat, with};
 use crate::node::Node;
 use crate::relay::Relay;
@@ -79,6 +79,8 @@ fn two_nodes_of_one_cloud_run_only_what_is_theirs() {
         }
         until("one on the first", || async { with(folder.path(), "3001") }).await;
         until("two on the second", || async { with(second.path(), "3002") }).await;
+        ctl_ok(&["-s", &up.admin(), "wait", "app", "one"]);
+        ctl_ok(&["-s", &up.admin(), "wait", "app", "two"]);
         assert!(with(folder.path(), "3002").is_none() && with(second.path(), "3001").is_none());
         for (of, own, other) in [(first.as_str(), "one", "two"), ("second", "two", "one")] {
             let view = get(&format!("{}/v1/nodes/{of}", up.admin())).await;
@@ -143,8 +145,14 @@ fn a_cloud_of_another_authority_is_refused_with_a_reason_and_applications_go_on(
         apply(&up, &shell("later", "exec sleep 4002"));
         until("what was applied meanwhile", || async { with(folder.path(), "4002") }).await;
         assert_eq!(with(folder.path(), "4001"), Some(worker), "the worker was not touched");
-        let stat = stat(&up, "worker").await.unwrap();
-        assert_eq!(cause(&stat).trim(), "", "no complaint");
+        let known = std::cell::RefCell::new(String::new());
+        let settled = || async {
+            let own = status(folder.path()).await?;
+            let told = stat(&up, "worker").await?;
+            known.replace(format!("core: {own}\ncloud: {told}"));
+            cause(&told).trim().is_empty().then_some(())
+        };
+        until_or("the worker's report", settled, || known.borrow().clone()).await;
         drop(other);
         kill_all(strange.path());
         up.stop().await;
