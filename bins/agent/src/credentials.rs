@@ -1,5 +1,6 @@
 //! What lets a node in at its cloud: got once by activation, read again at each start.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use baetyl_core_lib::clock::Clock;
@@ -19,7 +20,7 @@ use crate::builder::BuildError;
 /// What lets a node in at its cloud.
 ///
 /// ```no_run
-/// use baetyl::sync::activate::{ActivateConfig, BatchConfig, CertificateFiles, Proof};
+/// use baetyl::sync::activate::{ActivateConfig, BatchConfig, Proof};
 /// use baetyl::{Agent, Credentials};
 /// # async fn example(token: String) -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = std::path::Path::new("/var/lib/press");
@@ -32,12 +33,7 @@ use crate::builder::BuildError;
 ///     security_key: token,
 ///     mode: "native".into(),
 /// };
-/// let files = CertificateFiles {
-///     ca: folder.join("node/ca.pem"),
-///     key: folder.join("node/client.key"),
-///     cert: folder.join("node/client.pem"),
-/// };
-/// let mut config = ActivateConfig::new(batch, "https://cloud.example:9003", files);
+/// let mut config = ActivateConfig::new(batch, "https://cloud.example:9003", Credentials::files(folder));
 /// config.fingerprints = vec![Proof::parse("hostName", "")?];
 ///
 /// let credentials = Credentials::obtain(config, shutdown.clone()).await?;
@@ -62,6 +58,12 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Where they lie in an agent's folder, below `node` as in a stock installation.
+    pub fn files(folder: impl AsRef<Path>) -> CertificateFiles {
+        let file = |name| folder.as_ref().join("node").join(name);
+        CertificateFiles { ca: file("ca.pem"), key: file("client.key"), cert: file("client.pem") }
+    }
+
     /// Reads the files of a node that is activated; activates it first, with what this host says of itself
     /// as its fingerprint, where they are not there. Tries until a cloud takes the node.
     ///
@@ -105,9 +107,8 @@ impl Credentials {
 }
 
 fn read(files: &CertificateFiles) -> Result<(FileIdentity, Option<Vec<u8>>), BoxError> {
-    let named = |path: &std::path::Path, error| BoxError::from(format!("{}: {error}", path.display()));
-    let whole =
-        |path: &std::path::Path| std::fs::read(path).map_err(|error: std::io::Error| named(path, error));
+    let named = |path: &Path, error: std::io::Error| BoxError::from(format!("{}: {error}", path.display()));
+    let whole = |path: &Path| std::fs::read(path).map_err(|error| named(path, error));
     let identity = FileIdentity::load(&whole(&files.cert)?, &whole(&files.key)?)?;
     let ca_pem = match std::fs::read(&files.ca) {
         Ok(pem) => Some(pem),
