@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use baetyl_cloud::system::{SystemClock, SystemRandom};
 use baetyl_cloud::{Options, Server};
+use baetyl_core_lib::clock::Clock;
 use baetyl_core_lib::task::TaskScope;
+use baetyl_core_lib::testing::ManualClock;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -47,13 +49,21 @@ pub(crate) type Pair = (String, String);
 
 impl Running {
     pub(crate) async fn start() -> Self {
+        Self::with(Arc::new(SystemClock)).await
+    }
+
+    /// A cloud whose clock stands still: all that is made is of the same second, however slow the machine.
+    pub(crate) async fn in_one_second() -> Self {
+        Self::with(Arc::new(ManualClock::at(&SystemClock.now().to_string()))).await
+    }
+
+    async fn with(clock: Arc<dyn Clock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = Options::new(folder.path());
         let any = "127.0.0.1:0".parse().unwrap();
         (options.admin, options.node, options.init) = (any, any, any);
         options.object_limit = 1024 * 1024;
-        let server =
-            Server::start(options, Arc::new(SystemClock), Arc::new(SystemRandom::default())).await.unwrap();
+        let server = Server::start(options, clock, Arc::new(SystemRandom::default())).await.unwrap();
         let (cloud, addresses, ca) = (server.cloud(), server.addresses(), server.ca_pem());
         let scope = TaskScope::new();
         let token = scope.token().clone();

@@ -88,7 +88,8 @@ async fn the_original_is_answered_alike() {
     let mut differ = BTreeMap::new();
     let mut count = 0;
     for (_, steps) in scenarios() {
-        let cloud = Running::start().await;
+        // Lists are sorted by time of creation, and the original made each of them within a second.
+        let cloud = Running::in_one_second().await;
         seed(&cloud).await;
         let mut played: BTreeMap<u64, Value> = BTreeMap::new();
         let mut names: BTreeMap<String, String> = BTreeMap::new();
