@@ -30,6 +30,11 @@ impl CollectConfig {
     /// Measures everything at one interval for ever.
     pub fn every(interval: Duration) -> Self {
         let (_, interval) = watch::channel(interval);
+        Self::as_told(interval)
+    }
+
+    /// Measures everything at an interval that may change.
+    pub const fn as_told(interval: watch::Receiver<Duration>) -> Self {
         Self { interval, timeout: Duration::from_secs(10), scopes: &Scope::ALL }
     }
 }

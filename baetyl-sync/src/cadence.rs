@@ -159,7 +159,8 @@ impl Cadence {
         }
     }
 
-    const fn interval(&self) -> Duration {
+    /// How often to report when nothing happens, as far as is known now.
+    pub const fn interval(&self) -> Duration {
         if self.push { self.intervals.push } else { self.intervals.plain }
     }
 

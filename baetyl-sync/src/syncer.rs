@@ -71,6 +71,10 @@ pub struct Syncer {
     origin: Instant,
     /// The report that was sent last, as the device side wrote it.
     told: Option<Arc<Report>>,
+    /// How often it reports for now.
+    interval: watch::Sender<Duration>,
+    /// Whether a report was ever answered.
+    met: bool,
     /// Whether the last report failed: a line that is dead for days is not worth a warning each time.
     failing: bool,
     /// Whether the last report was answered, and no news came since.
@@ -96,15 +100,23 @@ impl Syncer {
     /// A syncer that has not begun.
     pub fn new(parts: SyncerParts) -> Self {
         let cadence = Cadence::new(parts.config.intervals);
+        let interval = watch::Sender::new(parts.config.intervals.plain);
         Self {
             parts,
             cadence,
             origin: Instant::now(),
             told: None,
+            interval,
+            met: false,
             failing: false,
             settled: false,
             poll_failures: 0,
         }
+    }
+
+    /// How often it reports when nothing happens, as that changes: measuring more often is of no use.
+    pub fn interval(&self) -> watch::Receiver<Duration> {
+        self.interval.subscribe()
     }
 
     /// Reports until `shutdown` is cancelled; then lets a report that is under way come to its end, sends one
@@ -194,7 +206,10 @@ impl Syncer {
                 return self.on(Event::Failed { retry_after });
             }
         };
-        if std::mem::take(&mut self.failing) {
+        let failed = std::mem::take(&mut self.failing);
+        if !std::mem::replace(&mut self.met, true) {
+            tracing::info!("first report is answered");
+        } else if failed {
             tracing::info!("reports are answered again");
         }
         if let Some(time) = message.meta.get("date").and_then(|text| Timestamp::parse(text)) {
@@ -284,6 +299,8 @@ impl Syncer {
             Event::Changed | Event::PushLost => {}
         }
         self.cadence.on(self.origin.elapsed(), self.parts.random.next_u32(), event);
+        let interval = self.cadence.interval();
+        self.interval.send_if_modified(|last| std::mem::replace(last, interval) != interval);
     }
 }
 

@@ -12,6 +12,7 @@ use baetyl_core_lib::clock::Clock;
 use baetyl_core_lib::error::BoxError;
 use baetyl_core_lib::identity::{self, Identity};
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
@@ -20,8 +21,10 @@ use rustls::{ClientConfig, RootCertStore, SignatureAlgorithm, SignatureScheme};
 
 mod insecure;
 mod refusal;
+mod system;
 
 pub(crate) use self::refusal::refusal;
+use self::system::SystemToo;
 
 /// How many TLS sessions are kept for a quicker next handshake: one for each address is plenty.
 const SESSIONS: usize = 8;
@@ -78,17 +81,15 @@ pub(crate) fn client_config(
             let verifier = insecure::AcceptAny(provider);
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
-        Trust::System => builder.with_webpki_verifier(verifier(system_roots(), provider)?),
+        Trust::System => {
+            let verifier = SystemToo { given: None, provider };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        }
         Trust::SystemAnd(pem) => {
-            let mut roots = system_roots();
-            add(&mut roots, pem)?;
-            builder.with_webpki_verifier(verifier(roots, provider)?)
+            let given = Some(verifier(pem, &provider)?);
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(SystemToo { given, provider }))
         }
-        Trust::Only(pem) => {
-            let mut roots = RootCertStore::empty();
-            add(&mut roots, pem)?;
-            builder.with_webpki_verifier(verifier(roots, provider)?)
-        }
+        Trust::Only(pem) => builder.with_webpki_verifier(verifier(pem, &provider)?),
     };
     let mut config = match identity {
         Some(identity) => builder.with_client_cert_resolver(Arc::new(NodeCertificate(identity))),
@@ -99,33 +100,20 @@ pub(crate) fn client_config(
     Ok(config)
 }
 
-fn verifier(
-    roots: RootCertStore,
-    provider: Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|source| TlsError::Authority { source: source.into() })
-}
-
-/// A machine may have no authorities at all, or some that cannot be read: that is no reason to stop.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    tracing::debug!(added, ignored, "system authorities");
-    roots
-}
-
-fn add(roots: &mut RootCertStore, text: &[u8]) -> Result<(), TlsError> {
+/// A verifier of these authorities, in PEM.
+fn verifier(text: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
     let certificates =
         pem::certificates(text).map_err(|source| TlsError::Authority { source: source.into() })?;
     if certificates.is_empty() {
         return Err(TlsError::Authority { source: "there is no certificate in it".into() });
     }
+    let mut roots = RootCertStore::empty();
     for certificate in certificates {
         roots.add(certificate).map_err(|source| TlsError::Authority { source: source.into() })?;
     }
-    Ok(())
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|source| TlsError::Authority { source: source.into() })
 }
 
 /// The clock as rustls asks it: never behind a time that is known to have passed.

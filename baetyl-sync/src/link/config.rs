@@ -48,7 +48,8 @@ impl Default for HttpConfig {
             desire_url: "v1/sync/desire".to_owned(),
             timeout: Duration::from_secs(30),
             tls_handshake_timeout: Duration::from_secs(10),
-            keepalive: Duration::from_secs(30),
+            // Longer than the cloud holds a request, so that a line in use needs no probes.
+            keepalive: Duration::from_secs(60),
             idle_conn_timeout: Duration::from_secs(90),
             max_idle_conns: 100,
             insecure_skip_verify: false,

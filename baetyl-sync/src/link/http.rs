@@ -4,7 +4,8 @@
 //! Knows when to ask the next address. When to ask again at all is the caller's business.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use baetyl_core_lib::identity::Identity;
 use baetyl_core_lib::link::{ChangeWait, Link, LinkError, LinkState};
 use baetyl_core_lib::spec::{Kind, Message};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use rustls::ClientConfig;
 
@@ -28,6 +29,8 @@ use crate::tls::{self, Trust};
 mod answer;
 mod changes;
 
+/// Requests below this are not worth packing.
+const WORTH_PACKING: usize = 512;
 /// The metadata of an answer that tells the cloud's time, RFC 3339; only where the cloud proved who it is.
 const DATE: &str = "date";
 
@@ -43,6 +46,8 @@ pub(super) struct HttpLink {
     good: AtomicUsize,
     state: Mutex<LinkState>,
     changes: Mutex<Changes>,
+    /// Whether the cloud said that it takes packed requests.
+    packs: AtomicBool,
 }
 
 /// One cloud, or one way to it.
@@ -82,6 +87,7 @@ impl HttpLink {
             good: AtomicUsize::new(0),
             state: Mutex::default(),
             changes: Mutex::default(),
+            packs: AtomicBool::new(false),
         })
     }
 
@@ -151,17 +157,41 @@ impl HttpLink {
             let reason = format!("request of {size} bytes is larger than the {limit} that are allowed");
             return Err(LinkError::Invalid { reason });
         }
-        let (index, answer) = self.ask(path, &headers, &body).await?;
+        let body = self.packed(&mut headers, body);
+        let asked = self.ask(path, &headers, &body).await;
+        if asked.is_err() {
+            // Whoever answers next may take plain requests only.
+            self.packs.store(false, Ordering::Relaxed);
+        }
+        let (index, answer) = asked?;
         let mut message = Message::new(kind);
         if let Some(date) = answer.date {
             message.meta.insert(DATE.to_owned(), date.to_string());
         }
         let offer = answer.header(EXTENSION).map(str::to_owned);
+        let packs = answer.header(ACCEPT_ENCODING.as_str()).is_some_and(|taken| taken.contains("gzip"));
         message.content = answer.content(&self.addresses[index].text, &self.templates)?;
         if reports {
             lock(&self.changes).offered(index, offer.as_deref());
+            self.packs.store(packs, Ordering::Relaxed);
         }
         Ok(message)
+    }
+
+    /// The body as it is sent: packed where the cloud takes that and it is worth it.
+    fn packed(&self, headers: &mut HeaderMap, body: Bytes) -> Bytes {
+        if body.len() <= WORTH_PACKING || !self.packs.load(Ordering::Relaxed) {
+            return body;
+        }
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        match encoder.write_all(&body).and_then(|()| encoder.finish()) {
+            Ok(packed) => {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                packed.into()
+            }
+            // Writing to memory does not fail; if it did, plain is as good.
+            Err(_) => body,
+        }
     }
 
     fn path(&self, kind: &Kind) -> Result<&str, LinkError> {

@@ -1,7 +1,7 @@
 //! The HTTP link against clouds on loopback: good ones, bad ones, and none.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -60,6 +60,45 @@ async fn answers_may_be_packed_and_placeholders_are_substituted() {
     let link = connect(LinkConfig::Http(cloud.config()), cloud.authority.node(), clock(), env).unwrap();
     assert_eq!(ask(&link).await.unwrap(), json!({"path": "/var/lib/baetyl/edge1/{{x}}"}));
     assert_eq!(cloud.recorded()[0].headers["accept-encoding"], "gzip");
+}
+
+#[tokio::test]
+async fn requests_are_packed_once_the_cloud_said_that_it_takes_that() {
+    let cloud = Cloud::start(|_| Act::json(200, "{}").with("accept-encoding", "gzip")).await;
+    let link = cloud.link();
+    let apps: Vec<_> = (0..50).map(|index| json!({"name": format!("app-{index}"), "version": "1"})).collect();
+    for _ in 0..2 {
+        let report = Message::new(Kind::Report).with_content(&json!({"apps": apps})).unwrap();
+        link.request(report).await.unwrap();
+    }
+    ask(&link).await.unwrap();
+    let recorded = cloud.recorded();
+    assert!(!recorded[0].headers.contains_key("content-encoding"), "it may be the original");
+    assert_eq!(recorded[1].headers["content-encoding"], "gzip");
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&*recorded[1].body).read_to_end(&mut plain).unwrap();
+    assert_eq!(plain, recorded[0].body);
+    assert!(!recorded[2].headers.contains_key("content-encoding"), "a small one is not worth it");
+}
+
+#[tokio::test]
+async fn a_cloud_that_refused_is_not_sent_packed_requests() {
+    let answers = AtomicUsize::new(0);
+    let cloud = Cloud::start(move |_| match answers.fetch_add(1, Ordering::Relaxed) {
+        0 => Act::json(200, "{}").with("accept-encoding", "gzip"),
+        1 => Act::json(415, r#"{"code": "X"}"#),
+        _ => Act::json(200, "{}"),
+    })
+    .await;
+    let link = cloud.link();
+    let content = json!({"apps": vec!["x".repeat(1000)]});
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        sent.push(link.request(Message::new(Kind::Report).with_content(&content).unwrap()).await.is_ok());
+    }
+    assert_eq!(sent, [true, false, true]);
+    let packed = |request: &Recorded| request.headers.contains_key("content-encoding");
+    assert_eq!(cloud.recorded().iter().map(packed).collect::<Vec<_>>(), [false, true, false]);
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ impl AgentBuilder {
         self
     }
 
-    /// How often the node is measured.
+    /// How often the node is measured; as often as it reports, unless said.
     #[must_use]
     pub fn collect(mut self, config: CollectConfig) -> Self {
         self.collect = Some(config);
@@ -391,7 +391,15 @@ impl AgentBuilder {
         };
         let shadow: Arc<dyn Shadow> = Arc::new(StoredShadow::open(Arc::clone(&store)).await?);
         shadow.merge_report(about_core()).await?;
-        let collect = self.collect.unwrap_or_else(|| CollectConfig::every(self.sync.intervals.plain));
+        let syncer = Syncer::new(SyncerParts {
+            link: Arc::clone(&link),
+            shadow: Arc::clone(&shadow),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&self.random),
+            role: self.role,
+            config: self.sync,
+        });
+        let collect = self.collect.unwrap_or_else(|| CollectConfig::as_told(syncer.interval()));
         let collector = Collector::new(node, self.engines.clone(), Arc::clone(&shadow), collect);
         let mut config = self.reconcile.unwrap_or_else(|| {
             ReconcileConfig::new(self.role, self.folder.clone(), self.name.clone(), run_mode)
@@ -406,17 +414,9 @@ impl AgentBuilder {
             store,
             disk: self.disk,
             pool: self.pool,
-            random: Arc::clone(&self.random),
+            random: self.random,
             usage: collector.usage(),
             config,
-        });
-        let syncer = Syncer::new(SyncerParts {
-            link: Arc::clone(&link),
-            shadow: Arc::clone(&shadow),
-            clock: Arc::clone(&clock),
-            random: self.random,
-            role: self.role,
-            config: self.sync,
         });
         Ok(Agent { shadow, link, clock, engines: self.engines, syncer, reconciler, collector })
     }

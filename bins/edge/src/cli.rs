@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::env::{self, Env, ProcessEnv};
 use crate::exit::{self, Fatal};
+use crate::lean;
 use crate::run::{self, Role};
 
 pub mod client;
@@ -105,7 +106,10 @@ fn parse(arguments: &[OsString]) -> Result<Ask, Fatal> {
 
 fn answer(ask: Ask) -> Result<(), Fatal> {
     match ask {
-        Ask::Run { role, config, once } => run::run(role, config.as_deref(), once, &ProcessEnv),
+        Ask::Run { role, config, once } => {
+            lean::restart(&ProcessEnv);
+            run::run(role, config.as_deref(), once, &ProcessEnv)
+        }
         Ask::Status { role, json } => block_on(status(role, json)),
         Ask::Logs { instance, lines } => block_on(logs(&instance, lines)),
         Ask::Fingerprint => {

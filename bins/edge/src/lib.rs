@@ -15,6 +15,8 @@ pub mod config;
 pub mod env;
 pub mod exit;
 #[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
+#[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
+mod lean;
 pub mod logging;
 #[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub mod run;

@@ -9,7 +9,6 @@ use baetyl::core::error::Chain;
 use baetyl::core::identity::Identity;
 use baetyl::core::store::{Change, Table};
 use baetyl::engine::cert::{self, NodeAuthority, PkiConfig};
-use baetyl::engine::collect::CollectConfig;
 use baetyl::engine::process::ProcessConfig;
 use baetyl::engine::reconcile::ReconcileConfig;
 use baetyl::sync::cadence::Intervals;
@@ -46,7 +45,6 @@ pub(super) async fn agent(
         .role(role)
         .sync(sync)
         .reconcile(reconcile)
-        .collect(CollectConfig::every(plain))
         .disk(Arc::clone(&base.disk))
         .blocking(Arc::clone(&base.pool))
         .random(Arc::clone(&base.random) as _)
