@@ -4,10 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::{CertificateFiles, Proof};
 
 /// The batch that the node belongs to: `init.batch`.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct BatchConfig {
     /// Its name.
     pub name: String,
@@ -34,7 +37,8 @@ impl fmt::Debug for BatchConfig {
 }
 
 /// Something that a person may be asked for: an item of `attributes`, `nodeinfo` or `serial`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Field {
     /// Its name in the request.
     pub name: String,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use baetyl::core::spec::duration;
+use baetyl::sync::activate::{BatchConfig, Field};
 use baetyl::sync::link::HttpConfig;
 use serde::Deserialize;
 
@@ -145,38 +146,10 @@ impl Default for StoreSection {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct InitSection {
-    /// The batch.
-    pub batch: BatchSection,
+    /// The batch; without a `mode` it is the one that this program runs in.
+    pub batch: BatchConfig,
     /// How to activate.
     pub active: ActiveSection,
-}
-
-/// Section `init.batch`.
-#[derive(Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct BatchSection {
-    /// Its name.
-    pub name: String,
-    /// The cloud's namespace.
-    pub namespace: String,
-    /// `None`, `Token`, `Cert` or `Dongle`.
-    pub security_type: String,
-    /// The token.
-    pub security_key: String,
-    /// `kube` or `native`; empty means the mode that this program runs in.
-    pub mode: String,
-}
-
-impl std::fmt::Debug for BatchSection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BatchSection")
-            .field("name", &self.name)
-            .field("namespace", &self.namespace)
-            .field("security_type", &self.security_type)
-            .field("security_key", &"[redacted]")
-            .field("mode", &self.mode)
-            .finish()
-    }
 }
 
 /// Section `init.active`.
@@ -230,20 +203,6 @@ pub struct Fingerprint {
     pub proof: String,
     /// What the proof needs: an attribute's name, a file's name.
     pub value: String,
-}
-
-/// One field of the activation page.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Field {
-    /// Its name.
-    pub name: String,
-    /// What stands before it.
-    pub label: String,
-    /// Its value when nothing is entered.
-    pub value: String,
-    /// What it is.
-    pub description: String,
 }
 
 /// Section `init.active.collector.server`.

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use baetyl::core::durable::OsDisk;
 use baetyl::core::error::Chain;
 use baetyl::engine::host::Host;
-use baetyl::sync::activate::{
-    ActivateConfig, ActivateError, Activator, BatchConfig, CertificateFiles, Facts, Field, Proof,
-};
+use baetyl::sync::activate::{ActivateConfig, ActivateError, Activator, CertificateFiles, Facts, Proof};
 use tokio_util::sync::CancellationToken;
 
 use super::{Base, absolute, clock};
@@ -51,14 +49,10 @@ pub(super) async fn activate(base: &Base, shutdown: &CancellationToken) -> Resul
 }
 
 fn activate_config(base: &Base, section: &ActiveSection) -> Result<ActivateConfig, Fatal> {
-    let batch = &base.config.init.batch;
-    let batch = BatchConfig {
-        name: batch.name.clone(),
-        namespace: batch.namespace.clone(),
-        security_type: batch.security_type.clone(),
-        security_key: batch.security_key.clone(),
-        mode: if batch.mode.is_empty() { base.run_mode.clone() } else { batch.mode.clone() },
-    };
+    let mut batch = base.config.init.batch.clone();
+    if batch.mode.is_empty() {
+        batch.mode.clone_from(&base.run_mode);
+    }
     let file = |path: &str| absolute(Path::new(path));
     let node = &base.config.node;
     let files = CertificateFiles { ca: file(&node.ca)?, key: file(&node.key)?, cert: file(&node.cert)? };
@@ -79,9 +73,9 @@ fn activate_config(base: &Base, section: &ActiveSection) -> Result<ActivateConfi
             .map_err(|error| Fatal::Config(format!("init.active.collector.fingerprints: {error}")))?;
         config.fingerprints.push(proof);
     }
-    config.attributes = fields(&collector.attributes);
-    config.nodeinfo = fields(&collector.nodeinfo);
-    config.serial = fields(&collector.serial);
+    config.attributes.clone_from(&collector.attributes);
+    config.nodeinfo.clone_from(&collector.nodeinfo);
+    config.serial.clone_from(&collector.serial);
     if !collector.server.listen.is_empty() {
         config.listen = Some(
             super::local::listen_address(&collector.server.listen)
@@ -89,18 +83,6 @@ fn activate_config(base: &Base, section: &ActiveSection) -> Result<ActivateConfi
         );
     }
     Ok(config)
-}
-
-fn fields(items: &[config::Field]) -> Vec<Field> {
-    items
-        .iter()
-        .map(|item| Field {
-            name: item.name.clone(),
-            label: item.label.clone(),
-            value: item.value.clone(),
-            description: item.description.clone(),
-        })
-        .collect()
 }
 
 /// The files with serial numbers that are asked for and can be read.
