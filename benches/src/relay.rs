@@ -1,30 +1,23 @@
 //! A relay between node and cloud that counts what passes, as a meter on the line would.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
 
-use crate::clock::now;
 use crate::error::BenchError;
 
-/// The largest payload of a segment on an ordinary line.
-const SEGMENT: usize = 1448;
-/// IPv4 and TCP headers with timestamps, of data and of the acknowledgement of it.
+/// IPv4 and TCP headers with timestamps.
 const HEADER: usize = 52;
-/// The segments that open and close a connection.
-const CONNECTION: usize = 7;
-/// After so much silence the node's TCP asks and the cloud's answers.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What passed.
 #[derive(Debug, Default)]
 struct Count {
     up: AtomicUsize,
     down: AtomicUsize,
-    segments: AtomicUsize,
     connections: AtomicUsize,
 }
 
@@ -35,8 +28,7 @@ pub(crate) struct Passed {
     pub(crate) up: usize,
     /// Bytes to the node, TLS included.
     pub(crate) down: usize,
-    /// Headers of IP and TCP: of each segment, its acknowledgement, of keep-alive probes, and of opening and
-    /// closing. Reckoned, since loopback has other segments than a line.
+    /// Headers of IP and TCP, of every segment that the kernel counted: data, acknowledgements, probes.
     pub(crate) headers: usize,
     /// Connections.
     pub(crate) connections: usize,
@@ -66,6 +58,8 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     to: Arc<OnceLock<SocketAddr>>,
     count: Arc<Count>,
+    /// Segments of both directions, by the node's address; of closed connections what was seen last.
+    segments: BTreeMap<String, usize>,
 }
 
 impl Relay {
@@ -73,13 +67,14 @@ impl Relay {
     pub(crate) fn start() -> Result<Self, BenchError> {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(BenchError::when("relay"))?;
         let address = listener.local_addr().map_err(BenchError::when("relay"))?;
-        let (to, count) = (Arc::new(OnceLock::new()), Arc::new(Count::default()));
-        let relay = Self { address, to: Arc::clone(&to), count: Arc::clone(&count) };
+        let (to, count) = (Arc::new(OnceLock::<SocketAddr>::new()), Arc::new(Count::default()));
+        let relay =
+            Self { address, to: Arc::clone(&to), count: Arc::clone(&count), segments: BTreeMap::new() };
         thread::spawn(move || {
             for node in listener.incoming().flatten() {
                 let cloud = to.get().and_then(|to| TcpStream::connect(to).ok());
                 if let Some(cloud) = cloud {
-                    connection(node, cloud, &count);
+                    connection(&node, &cloud, &count);
                 }
             }
         });
@@ -91,53 +86,59 @@ impl Relay {
         self.to.get_or_init(|| address);
     }
 
-    /// What passed so far.
-    pub(crate) fn passed(&self) -> Passed {
+    /// What passed so far. Segments of a connection count as of the last call while it was open.
+    pub(crate) fn passed(&mut self) -> Result<Passed, BenchError> {
+        self.look()?;
         let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-        Passed {
+        Ok(Passed {
             up: of(&self.count.up),
             down: of(&self.count.down),
-            headers: of(&self.count.segments) * HEADER,
+            headers: self.segments.values().sum::<usize>() * HEADER,
             connections: of(&self.count.connections),
+        })
+    }
+
+    /// Asks the kernel for the segments of the connections that are open.
+    fn look(&mut self) -> Result<(), BenchError> {
+        let output = Command::new("ss")
+            .args(["-tinH", "sport", "=", &format!(":{}", self.address.port())])
+            .output()
+            .map_err(BenchError::when("ss of iproute2, which counts segments"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut lines = text.lines();
+        while let (Some(ends), Some(counts)) = (lines.next(), lines.next()) {
+            let Some(peer) = ends.split_whitespace().nth(4) else { continue };
+            let number = |name: &str| {
+                counts
+                    .split_whitespace()
+                    .find_map(|word| word.strip_prefix(name)?.parse::<usize>().ok())
+                    .unwrap_or(0)
+            };
+            self.segments.insert(peer.to_owned(), number("segs_in:") + number("segs_out:"));
         }
+        Ok(())
     }
 }
 
-fn connection(node: TcpStream, cloud: TcpStream, count: &Arc<Count>) {
+fn connection(node: &TcpStream, cloud: &TcpStream, count: &Arc<Count>) {
     count.connections.fetch_add(1, Ordering::Relaxed);
-    count.segments.fetch_add(CONNECTION, Ordering::Relaxed);
     // A relay that waits for more would change what is measured.
     node.set_nodelay(true).ok();
     cloud.set_nodelay(true).ok();
-    let last = Arc::new(Mutex::new(now()));
-    for up in [true, false] {
-        let (Ok(from), Ok(to)) = (if up { node.try_clone() } else { cloud.try_clone() }, {
-            if up { cloud.try_clone() } else { node.try_clone() }
-        }) else {
-            return;
-        };
-        let (count, last) = (Arc::clone(count), Arc::clone(&last));
-        thread::spawn(move || pipe(from, to, up, &count, &last));
+    for (from, to, up) in [(node, cloud, true), (cloud, node, false)] {
+        let (Ok(from), Ok(to), count) = (from.try_clone(), to.try_clone(), Arc::clone(count)) else { return };
+        thread::spawn(move || pipe(from, to, if up { &count.up } else { &count.down }));
     }
 }
 
-fn pipe(mut from: TcpStream, mut to: TcpStream, up: bool, count: &Count, last: &Mutex<Duration>) {
+fn pipe(mut from: TcpStream, mut to: TcpStream, bytes: &AtomicUsize) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        let silence = {
-            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            let silence = now().saturating_sub(*last);
-            *last = now();
-            silence
-        };
-        let probes = usize::try_from(silence.as_secs() / KEEPALIVE.as_secs()).unwrap_or(0);
-        let bytes = if up { &count.up } else { &count.down };
         bytes.fetch_add(read, Ordering::Relaxed);
-        // Each with its acknowledgement.
-        count.segments.fetch_add(2 * (read.div_ceil(SEGMENT) + probes), Ordering::Relaxed);
         if to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }
+    // The other direction may have ended the connection already.
     to.shutdown(Shutdown::Write).ok();
 }
