@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::life::Life;
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, Wanted};
 use crate::trace::Trace;
 
 const ADDRESS: &str = "cloud";
@@ -250,6 +250,9 @@ impl Link for SimLink {
         let line = &self.line;
         line.trace.event("request", format_args!("{} {}", message.kind, message.content.get()));
         line.life.pass("a request, before it").await;
+        if message.kind == Kind::Report {
+            line.oracle.reports();
+        }
         let answer = self.carry(&message).await;
         line.life.pass("a request, after it").await;
         let answer = match answer {
@@ -263,7 +266,10 @@ impl Link for SimLink {
         *lock(&self.state) = LinkState::Succeeded;
         if message.kind == Kind::Report {
             lock(&self.cursor).clone_from(&answer.cursor);
-            line.oracle.answered(answer.cursor.as_deref().unwrap_or_default());
+            match &answer.cursor {
+                Some(version) if Wanted::is_delta(&answer.content) => line.oracle.answered(version),
+                _ => line.oracle.excused(),
+            }
         }
         line.trace.event("answer", format_args!("{} {}", message.kind, answer.content));
         let reply = Message::new(message.kind).with_meta("date", line.clock.now().to_string());

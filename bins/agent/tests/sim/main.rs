@@ -2,12 +2,23 @@
 //!
 //! `SIM_SEED=7 cargo test -p baetyl --test sim replay -- --nocapture` plays one seed and prints its trace.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "what a simulation lacks fails its test, and its trace is read on the terminal"
+)]
+
+use std::cell::Cell;
+use std::panic;
+use std::sync::Once;
+
 use crate::trace::Summary;
 
 mod clock;
 mod cloud;
 mod device;
 mod engine;
+mod events;
 mod life;
 mod line;
 mod oracle;
@@ -15,11 +26,25 @@ mod store;
 mod trace;
 mod world;
 
+thread_local! {
+    /// Panics of the world that this thread plays: those in tasks of the agent are caught there.
+    static PANICS: Cell<u32> = const { Cell::new(0) };
+}
+static HOOK: Once = Once::new();
+
 fn play(seed: u32, aloud: bool) -> Summary {
+    HOOK.call_once(|| {
+        let shown = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            PANICS.set(PANICS.get() + 1);
+            shown(info);
+        }));
+    });
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     match runtime.block_on(Box::pin(world::play(seed, aloud))) {
-        Ok(summary) => summary,
+        Ok(summary) if PANICS.get() == 0 => summary,
+        Ok(_) => panic!("seed {seed}: a task of the agent panicked"),
         Err(report) => panic!(
             "seed {seed}: {report}\nplay it again with\n\
              SIM_SEED={seed} cargo test -p baetyl --test sim replay -- --nocapture"

@@ -24,6 +24,11 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// Whether an answer to a report says anything, in words that a node can read.
+    pub(crate) fn is_delta(answer: &Value) -> bool {
+        answer.is_object() && answer["apps"].as_array().is_some() == answer.get("apps").is_some()
+    }
+
     /// From the document of the cloud or the node; `None` while a section was never spoken of.
     pub(crate) fn read(document: &Value) -> Option<Self> {
         let list = |key: &str| serde_json::from_value(document.get(key)?.clone()).ok();
@@ -53,6 +58,8 @@ struct Known {
     history: Vec<(String, Wanted)>,
     /// The version of the desire that the last answer to a report was made of.
     answered: String,
+    /// Whether the node must have made that desire its own before it reports again.
+    owed: bool,
     store: BTreeMap<(Table, String), Possible>,
     /// All that a durable desire of the node ever named.
     durable: BTreeSet<AppInfo>,
@@ -85,9 +92,27 @@ impl Oracle {
         self.lock().history.last().map(|(_, wanted)| wanted.clone()).unwrap_or_default()
     }
 
-    /// The node got the answer to a report, made of the desire of this version.
+    /// The node got an answer to a report that can be read and says something, made of the desire of this
+    /// version.
     pub(crate) fn answered(&self, version: &str) {
-        version.clone_into(&mut self.lock().answered);
+        let mut known = self.lock();
+        version.clone_into(&mut known.answered);
+        known.owed = true;
+    }
+
+    /// The node got an answer that it cannot read, or that says nothing; or it could not keep what it said.
+    pub(crate) fn excused(&self) {
+        self.lock().owed = false;
+    }
+
+    /// The node is about to report: the desire of the last answer is its own by now.
+    pub(crate) fn reports(&self) {
+        let known = self.lock();
+        let told = known.history.iter().rev().find(|(version, _)| *version == known.answered);
+        let desire = known.desire();
+        if known.owed && desire.as_ref() != told.map(|(_, wanted)| wanted) {
+            self.trace.violation(format_args!("the node was told {told:?} and has {desire:?}"));
+        }
     }
 
     /// The node is about to commit. A desire must be the one that the last answer told, whole.
@@ -119,6 +144,7 @@ impl Oracle {
     /// was tried since.
     pub(crate) fn opened(&self, found: BTreeMap<(Table, String), Vec<u8>>) {
         let mut known = self.lock();
+        known.owed = false;
         let store = std::mem::take(&mut known.store);
         let keys: BTreeSet<&(Table, String)> = store.keys().chain(found.keys()).collect();
         for key in keys {

@@ -94,7 +94,10 @@ impl Store for SimStore {
         }
         match &result {
             Ok(()) => self.oracle.committed(&changes),
-            Err(error) => self.trace.event("commit failed", error),
+            Err(error) => {
+                self.oracle.excused();
+                self.trace.event("commit failed", error);
+            }
         }
         self.trace.event("disk", calls);
         self.check_power().await;
