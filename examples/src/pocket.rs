@@ -9,7 +9,7 @@ use baetyl_core_lib::link::{Link, LinkError, LinkState};
 use baetyl_core_lib::shadow::diff::{Reported, delta};
 use baetyl_core_lib::spec::resource::ResourceValue;
 use baetyl_core_lib::spec::{
-    AppInfo, AppSpec, Delta, Desire, DesireRequest, DesireResponse, Kind, Message, Report,
+    AppInfo, AppSpec, Delta, Desire, DesireRequest, DesireResponse, Kind, Message, Report, Status,
 };
 use serde_json::value::to_raw_value;
 
@@ -34,7 +34,7 @@ impl PocketCloud {
         state.desire.insert(app.name.clone(), app);
     }
 
-    /// The last report, if the node runs just what is desired: the answer to it was empty.
+    /// The last report, if the node runs just what is desired and all of that is ready.
     pub fn at_rest(&self) -> Option<Report> {
         let state = self.lock();
         state.last.clone().filter(|_| state.at_rest)
@@ -68,7 +68,7 @@ impl PocketCloud {
         let apps = state.desire.values().map(AppSpec::info).collect();
         let desire = Desire { apps: Some(apps), sysapps: Some(Vec::new()), ..Desire::default() };
         let delta = delta(&desire, &Reported::from(&report));
-        state.at_rest = delta == Delta::default();
+        state.at_rest = delta == Delta::default() && state.desire.values().all(|app| runs(&report, app));
         state.last = Some(report);
         delta
     }
@@ -89,6 +89,15 @@ impl PocketCloud {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether this version runs and is ready: until then the node gives a cause.
+fn runs(report: &Report, app: &AppSpec) -> bool {
+    report.appstats.value().into_iter().flatten().any(|stats| {
+        (&stats.name, &stats.version) == (&app.name, &app.version)
+            && stats.status == Status::Running
+            && stats.cause.is_empty()
+    })
 }
 
 /// The shortest link there is: a call.
