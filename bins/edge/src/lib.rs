@@ -15,8 +15,8 @@ pub mod config;
 pub mod env;
 pub mod exit;
 #[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
-#[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 mod lean;
+#[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub mod logging;
 #[cfg(all(feature = "process", feature = "http", feature = "activate", feature = "pki"))]
 pub mod run;
