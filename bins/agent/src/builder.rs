@@ -405,6 +405,8 @@ impl AgentBuilder {
             ReconcileConfig::new(self.role, self.folder.clone(), self.name.clone(), run_mode)
         });
         config.role = self.role;
+        config.lib.clone_from(&self.folder);
+        config.node_name.clone_from(&self.name);
         let reconciler = Reconciler::new(Parts {
             shadow: Arc::clone(&shadow),
             engines: self.engines.clone(),
