@@ -47,7 +47,7 @@ enum Event {
 }
 
 /// How often what happens, one entry for each time in a row of so many.
-const EVENTS: [Event; 26] = [
+const EVENTS: [Event; 27] = [
     Event::PutApp,
     Event::PutApp,
     Event::PutApp,
@@ -68,6 +68,7 @@ const EVENTS: [Event; 26] = [
     Event::Weather,
     Event::Weather,
     Event::DeadLine,
+    Event::Engine,
     Event::Engine,
     Event::Program,
     Event::Program,
