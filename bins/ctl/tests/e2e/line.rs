@@ -37,13 +37,6 @@ fn with_the_line_cut_a_killed_agent_restarts_nothing_and_a_killed_program_comes_
         let supervisor = Process::of(until_core(folder.path(), core.pid).await.parent).unwrap();
         assert_eq!(supervisor.role(), "program");
         assert_eq!(Process::of(page.pid).as_ref(), Some(&page), "the page server was not touched");
-        kill(supervisor.pid);
-        until("a supervisor of core to come back", || async {
-            let core = find(folder.path(), "core")?;
-            (core.parent != supervisor.pid && Process::of(core.parent)?.role() == "program").then_some(())
-        })
-        .await;
-        assert_eq!(Process::of(page.pid).as_ref(), Some(&page), "the page server was not touched");
         kill(page.pid);
         let again = until("the page server to come back", || async {
             find(folder.path(), "page").filter(|process| process.pid != page.pid)
