@@ -441,8 +441,7 @@ async fn open_store(
     disk: &Arc<dyn Disk>,
     pool: &Arc<dyn Blocking>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let part = if role == Role::Init { "init" } else { "core" };
-    let path = folder.join(part).join("store/core.db");
+    let path = folder.join(if role == Role::Init { "init/store/core.db" } else { "core/store/core.db" });
     let (store, opened) = RedbStore::open_or_set_aside(Arc::clone(disk), &path, Arc::clone(pool)).await?;
     if let baetyl_core_lib::store::Opened::SetAside { to, reason } = opened {
         tracing::error!(aside = %to.display(), error = %baetyl_core_lib::error::Chain(&reason), "store set aside");
