@@ -37,6 +37,20 @@ fn with_the_line_cut_a_killed_agent_restarts_nothing_and_a_killed_program_comes_
         let supervisor = Process::of(until_core(folder.path(), core.pid).await.parent).unwrap();
         assert_eq!(supervisor.role(), "program");
         assert_eq!(Process::of(page.pid).as_ref(), Some(&page), "the page server was not touched");
+        let init = folder.path().join("node/runtime/init.sock");
+        until("init to be content with core", || async {
+            let status = baetyl_edge::cli::client::get(&init, "/status").await.ok()?;
+            let app = status.pointer("/apps/0")?;
+            (app["status"] == "Running" && app.get("cause").is_none()).then_some(())
+        })
+        .await;
+        kill(supervisor.pid);
+        until("a supervisor of core to come back", || async {
+            let core = find(folder.path(), "core")?;
+            (core.parent != supervisor.pid && Process::of(core.parent)?.role() == "program").then_some(())
+        })
+        .await;
+        assert_eq!(Process::of(page.pid).as_ref(), Some(&page), "the page server was not touched");
         kill(page.pid);
         let again = until("the page server to come back", || async {
             find(folder.path(), "page").filter(|process| process.pid != page.pid)
