@@ -64,7 +64,10 @@ fn read(file: &Path) -> Result<Vec<Document>, CtlError> {
 
 /// Reads documents.
 pub(crate) fn parse(text: &str) -> Result<Vec<Document>, String> {
-    let values: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let values: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| {
+        let words = error.to_string();
+        words.strip_prefix("error: ").map_or(words.clone(), str::to_owned)
+    })?;
     let mut documents = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
         match value {
@@ -129,6 +132,7 @@ mod tests {
             assert!(error.contains(part), "{error:?} has no {part:?}");
         };
         check("kind: app\nname: [x\n", "line");
+        assert!(!parse("name: [x\n").unwrap_err().starts_with("error"), "the word is said once");
         check("kind: thing\nname: x1\n", "thing");
         check("name: x1\n", "no kind");
         check("kind: app\n", "no name");
