@@ -144,10 +144,11 @@ impl World {
         self.look_for_new_versions();
     }
 
-    /// Of all applications there are new versions; of every second one it hangs or does not stay up.
+    /// Of most applications there are new versions; of every second one it hangs. The others stay as they are,
+    /// so that what was left behind by mistake is found.
     pub(crate) async fn part(&mut self) {
-        let faults = [Fault::HangPrepare, Fault::HangApply, Fault::CrashLoop(3)];
-        for at in 0..APPS {
+        let faults = [Fault::HangPrepare, Fault::HangApply];
+        for at in 0..APPS - 2 {
             let name = format!("app-{at}");
             self.put_app(&name, HERE).await;
             for info in self.oracle.wanted().apps.into_iter().filter(|info| info.name == name) {
