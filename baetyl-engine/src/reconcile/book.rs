@@ -28,6 +28,10 @@ const AUTHOR: Backoff = Backoff { min: Duration::from_secs(30), max: Duration::f
 /// Trying again a version that failed.
 const LATER: Backoff = Backoff { min: Duration::from_secs(60), max: Duration::from_secs(3600), factor: 2 };
 
+/// How long what was just applied may be incomplete before it is applied again: between two starts of a
+/// program that ends at once there is nothing to be seen of it.
+const STARTING: Duration = Duration::from_secs(10);
+
 /// What is known of one application.
 #[derive(Debug, Default)]
 pub(super) struct App {
@@ -271,6 +275,7 @@ impl App {
             }
             (Work::Apply, Outcome::Done) => {
                 self.live.applied = true;
+                self.live.repair_at = Some(now + STARTING);
                 self.watches.remove(&busy.version);
                 self.calm();
             }

@@ -78,6 +78,8 @@ impl Reconciler {
             match record {
                 Some(record) if matches!(record.phase, Phase::Good | Phase::Waiting) => {
                     tracing::info!(app = key.1, phase = ?record.phase, "state of update changed");
+                    // What came up has no start to be waited for any more.
+                    app.live.repair_at = None;
                     app.turn(record, now, &*self.random);
                 }
                 Some(record) => app.record = record,

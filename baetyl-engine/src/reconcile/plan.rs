@@ -218,7 +218,14 @@ impl Planner<'_> {
         }
         match health {
             Some(Health::Settling(until)) => self.wake(*until),
-            _ if live.applied => self.wake(self.now + self.look),
+            _ if live.applied => {
+                self.wake(self.now + self.look);
+                // What ended in a way that only `apply` mends must not wait for the deadline.
+                let broken = seen.get(version).is_none_or(|seen| seen.incomplete);
+                if broken && self.is_due(live.repair_at) {
+                    self.plan.repair.push(item(app, version));
+                }
+            }
             _ if self.is_due(live.retry_at) => self.start(app, version),
             _ => {}
         }

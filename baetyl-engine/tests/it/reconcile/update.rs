@@ -147,6 +147,21 @@ async fn a_first_version_that_fails_stays_with_its_reason_and_may_still_come_up(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_lost_while_it_comes_up_is_made_again_before_the_deadline() {
+    let mut bed = Bed::new().await;
+    bed.start().await;
+    bed.engine.fault("web", "1", Fault::NeverReady);
+    bed.desire(&[web("1")]).await;
+    bed.pass(2.0).await;
+    bed.engine.lose(Scope::User, &AppInfo::new("web", "1"));
+    bed.pass(30.0).await;
+    assert_eq!(bed.running(), ["web@1"]);
+    bed.engine.mend("web", "1");
+    bed.pass(10.0).await;
+    assert_eq!(bed.stats("web").cause, "");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_version_did_before_it_is_tried_again_does_not_count() {
     let mut bed = Bed::new().await;
     bed.start().await;
