@@ -25,7 +25,6 @@ fn out(text: &str) {
 }
 
 /// Says how far a long work is. On a terminal the line is written over by the next one.
-#[cfg(feature = "up")]
 pub(crate) fn progress(text: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[2K  … {text}");
@@ -34,7 +33,6 @@ pub(crate) fn progress(text: &str) {
 }
 
 /// Says that a step of a long work is done.
-#[cfg(feature = "up")]
 pub(crate) fn done(text: &str) {
     if std::io::stderr().is_terminal() {
         eprintln!("\r\x1b[2K  ✓ {text}");

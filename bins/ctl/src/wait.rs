@@ -23,28 +23,30 @@ pub(crate) async fn wait(
         let missing = match kind {
             Kind::Node => node_missing(client, name).await?,
             Kind::App => match app_missing(client, name, node).await? {
-                Some(missing) => Some(missing.words),
-                None => app_unsettled(client, name, node).await?,
+                Some(missing) => Some(missing),
+                None => app_unsettled(client, name, node).await?.map(Missing::yet),
             },
             _ => return Err(CtlError::Usage("wait knows node and app".to_owned())),
         };
-        let Some(missing) = missing else {
-            output::say(&format!("{}/{name} is ready", kind.word()));
+        let Some(Missing { words, failed }) = missing else {
+            output::done(&format!("{}/{name} is ready", kind.word()));
             return Ok(());
         };
         if tokio::time::Instant::now() >= deadline {
-            return Err(CtlError::Timeout(format!("waited {timeout:?}: {missing}")));
+            let words = format!("waited {timeout:?}: {words}");
+            return Err(if failed { CtlError::Failed(words) } else { CtlError::Timeout(words) });
         }
+        output::progress(&words);
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
 
 /// Why a node is not ready; `None` when it is.
-async fn node_missing(client: &Client, name: &str) -> Result<Option<String>, CtlError> {
+async fn node_missing(client: &Client, name: &str) -> Result<Option<Missing>, CtlError> {
     let node = client.get(&format!("/v1/nodes/{}", encode(name))).await?;
     Ok(match state(&node) {
         "online" => None,
-        other => Some(format!("node {name} is {other}")),
+        other => Some(Missing::yet(format!("node {name} is {other}"))),
     })
 }
 
@@ -55,6 +57,13 @@ pub(crate) struct Missing {
     pub(crate) words: String,
     /// Whether the node says that it failed.
     pub(crate) failed: bool,
+}
+
+impl Missing {
+    /// What is only not there yet.
+    const fn yet(words: String) -> Self {
+        Self { words, failed: false }
+    }
 }
 
 /// Why an application does not run in its present version; `None` when it does.
@@ -68,12 +77,12 @@ pub(crate) async fn app_missing(
     let all = stats(client, name, node).await?;
     if all.is_empty() {
         let words = format!("no node wants app {name}: its selector matches none");
-        return Ok(Some(Missing { words, failed: false }));
+        return Ok(Some(Missing::yet(words)));
     }
     for (node, stat) in &all {
         let Some(stat) = stat else {
             let words = format!("node {node} has not reported app {name} yet");
-            return Ok(Some(Missing { words, failed: false }));
+            return Ok(Some(Missing::yet(words)));
         };
         let status = text(stat, "/status");
         if status != "Running" || text(stat, "/version") != version {
