@@ -9,4 +9,5 @@ mod mistakes;
 mod node;
 mod real;
 mod relay;
+mod sick;
 mod wire;
