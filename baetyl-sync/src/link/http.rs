@@ -222,6 +222,10 @@ impl Link for HttpLink {
     }
 }
 
+/// How soon a sign of life that was not answered is asked for again, and how often.
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
+const KEEPALIVE_TRIES: u32 = 3;
+
 fn client(config: &HttpConfig, tls: ClientConfig) -> reqwest::Result<Client> {
     Client::builder()
         .tls_backend_preconfigured(tls)
@@ -229,6 +233,8 @@ fn client(config: &HttpConfig, tls: ClientConfig) -> reqwest::Result<Client> {
         .connect_timeout(config.tls_handshake_timeout)
         .tcp_nodelay(true)
         .tcp_keepalive(config.keepalive)
+        .tcp_keepalive_interval(KEEPALIVE_AGAIN)
+        .tcp_keepalive_retries(KEEPALIVE_TRIES)
         .pool_idle_timeout(config.idle_conn_timeout)
         .pool_max_idle_per_host(config.max_idle_conns)
         .build()

@@ -22,8 +22,11 @@ pub(super) const EXTENSION: &str = "x-baetyl-ext";
 pub(super) const OFFER: &str = "changes/1";
 
 const PATH: &str = "v1/sync/changes";
-/// How long the cloud holds a request at most.
+/// How long the cloud holds a request that says nothing of it: short enough for nearly every way.
 const HOLD: Duration = Duration::from_secs(50);
+/// How long requests are held at most, where the way lets them live. TCP's own signs of life are cheaper than
+/// a request, and notice a way that is gone.
+const LONGEST: Duration = Duration::from_secs(290);
 /// How much later than that an answer may come.
 const GRACE: Duration = Duration::from_secs(10);
 /// The shortest time after which this side ends a request on a way that lets none live longer.
@@ -33,6 +36,8 @@ const SHORTEST: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     cursor: Option<Cursor>,
+    /// How long the next request is to be held, where that was tried to be longer than the cloud's own time.
+    longer: Option<Duration>,
     /// How long a request lives on this way, where that was found to be less than the cloud holds it.
     lives: Option<Duration>,
     /// Requests that were cut off in a row.
@@ -51,7 +56,7 @@ struct Cursor {
 struct CursorBody {
     cursor: String,
     /// How many seconds the cloud should hold the request at most; only asked for where its own time is too
-    /// long for the way.
+    /// long or too short for the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hold: Option<u64>,
 }
@@ -79,9 +84,27 @@ impl Changes {
         true
     }
 
-    /// Takes note that a request was cut off after `lived`. Once is an accident, twice is the way's habit.
+    /// How long the next request is to be held; `None` for the cloud's own time.
+    fn hold(&self) -> Option<Duration> {
+        self.lives.or(self.longer)
+    }
+
+    /// Takes note that a request was held to its end: the next one may be held for longer.
+    fn held(&mut self) {
+        self.cuts = 0;
+        if self.lives.is_none() {
+            self.longer = Some((self.longer.unwrap_or(HOLD) * 2).min(LONGEST));
+        }
+    }
+
+    /// Takes note that a request was cut off after `lived`. Once is an accident, twice is the way's habit; but
+    /// one that was held for longer than usual was held for too long.
     fn cut_off(&mut self, lived: Duration) {
         if lived < SHORTEST {
+            return;
+        }
+        if self.longer.take().is_some() {
+            self.lives = Some((lived / 4 * 3).max(HOLD));
             return;
         }
         self.cuts += 1;
@@ -96,15 +119,15 @@ impl Changes {
 impl ChangeWait for HttpLink {
     async fn wait(&self) -> Result<bool, LinkError> {
         loop {
-            let (cursor, lives) = {
+            let (cursor, hold, lives) = {
                 let changes = lock(&self.changes);
                 let Some(cursor) = changes.cursor.clone() else { return Ok(false) };
-                (cursor, changes.lives)
+                (cursor, changes.hold(), changes.lives)
             };
             let started = Instant::now();
-            match self.poll(&cursor, lives).await {
+            match self.poll(&cursor, hold, lives).await {
                 Ok(answer) if answer.status == StatusCode::NO_CONTENT => {
-                    lock(&self.changes).cuts = 0;
+                    lock(&self.changes).held();
                     return Ok(false);
                 }
                 Ok(answer) => {
@@ -133,10 +156,15 @@ impl ChangeWait for HttpLink {
 }
 
 impl HttpLink {
-    async fn poll(&self, cursor: &Cursor, lives: Option<Duration>) -> Result<Answer, LinkError> {
-        let body = CursorBody { cursor: cursor.text.clone(), hold: lives.map(|lives| lives.as_secs()) };
+    async fn poll(
+        &self,
+        cursor: &Cursor,
+        hold: Option<Duration>,
+        lives: Option<Duration>,
+    ) -> Result<Answer, LinkError> {
+        let body = CursorBody { cursor: cursor.text.clone(), hold: hold.map(|hold| hold.as_secs()) };
         // A little longer than what is asked for, and still shorter than what the way lets live.
-        let timeout = lives.map_or(HOLD + GRACE, |lives| lives + lives / 6);
+        let timeout = lives.map_or(hold.unwrap_or(HOLD) + GRACE, |lives| lives + lives / 6);
         let message = Message::new(Kind::Changes)
             .with_content(&body)
             .map_err(|error| LinkError::Invalid { reason: error.to_string() })?;
@@ -193,6 +221,26 @@ mod tests {
         assert!(changes.told(&at("1"), "2".to_owned()));
         assert_eq!(changes.cursor, Some(at("2")));
         assert!(changes.told(&at("2"), "2".to_owned()), "a cloud that insists is believed");
+    }
+
+    #[test]
+    fn requests_are_held_for_longer_while_the_way_lets_them_live() {
+        let mut changes = Changes::default();
+        let seconds = |changes: &Changes| changes.hold().map(|hold| hold.as_secs());
+        assert_eq!(seconds(&changes), None, "the first one is the cloud's to say");
+        for expected in [100, 200, 290, 290] {
+            changes.held();
+            assert_eq!(seconds(&changes), Some(expected));
+        }
+        changes.cut_off(Duration::from_secs(120));
+        assert_eq!(seconds(&changes), Some(90), "what was too long is not tried again");
+        changes.held();
+        assert_eq!(seconds(&changes), Some(90));
+
+        let mut changes = Changes::default();
+        changes.held();
+        changes.cut_off(Duration::from_secs(7));
+        assert_eq!(seconds(&changes), Some(50), "one accident never makes it shorter than usual");
     }
 
     #[test]
