@@ -248,9 +248,9 @@ impl UsageSource for ProcessEngine {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut now = BTreeMap::new();
         let mut usage = Vec::new();
-        for (info, programs) in running {
-            let instances = programs.into_iter().map(|(name, program)| {
-                let look = stats::look(&all, program, at);
+        for (info, states) in running {
+            let instances = states.into_iter().map(|(name, state)| {
+                let look = stats::look(&all, &state, at);
                 let ticks = rustix::param::clock_ticks_per_second();
                 let cpu = looks.get(&name).map_or(0.0, |before| stats::cores(before, &look, ticks));
                 let memory = look.pages.saturating_mul(page);

@@ -189,7 +189,7 @@ fn parse(text: &str) -> Option<Stat> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::process::record::{FORMAT, Phase};
 
@@ -197,7 +197,7 @@ mod tests {
         Stat { process: Process { pid, start }, parent, session, ended: false, ticks: 0, pages: 0 }
     }
 
-    fn state() -> State {
+    pub(crate) fn state() -> State {
         State {
             format: FORMAT,
             boot: String::new(),

@@ -14,7 +14,7 @@ use super::instance::{Seen, describe};
 use super::layout::{InstanceId, Layout};
 use super::lock::Lock;
 use super::proc::{Proc, Stat};
-use super::record::{self, AppRecord, InstanceSpec, Phase, Process, State};
+use super::record::{self, AppRecord, InstanceSpec, Phase, State};
 use super::services;
 use super::spawn::Spawn;
 
@@ -29,7 +29,7 @@ pub(super) struct Site {
 }
 
 /// The programs that run, by version and name of the instance, and all processes.
-pub(super) type Running = (Vec<(AppInfo, Vec<(String, Process)>)>, Vec<Stat>);
+pub(super) type Running = (Vec<(AppInfo, Vec<(String, State)>)>, Vec<Stat>);
 
 impl Site {
     /// Every version of every application of a scope.
@@ -66,13 +66,13 @@ impl Site {
         let mut running = Vec::new();
         for info in self.layout.versions(&*self.disk, scope).map_err(fail)? {
             let ids = self.layout.instances(&*self.disk, scope, &info).map_err(fail)?;
-            let programs = ids.iter().filter_map(|id| match self.look(id) {
-                Ok(Seen::Alive(state)) => Some((id.name(), state.child?)),
+            let states = ids.iter().filter_map(|id| match self.look(id) {
+                Ok(Seen::Alive(state)) if state.child.is_some() => Some((id.name(), state)),
                 _ => None,
             });
-            let programs: Vec<_> = programs.collect();
-            if !programs.is_empty() {
-                running.push((info, programs));
+            let states: Vec<_> = states.collect();
+            if !states.is_empty() {
+                running.push((info, states));
             }
         }
         Ok((running, self.proc.scan()))

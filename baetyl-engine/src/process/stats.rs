@@ -1,11 +1,11 @@
 //! What instances use: processor and memory of a program with all its children. Pure over a list of
 //! processes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::proc::{Stat, descendants};
-use super::record::Process;
+use super::proc::{Stat, owned};
+use super::record::State;
 
 /// What one look saw of one instance.
 #[derive(Debug, Clone, Default)]
@@ -17,10 +17,9 @@ pub(crate) struct Look {
     pub(crate) pages: u64,
 }
 
-/// Looks at the tree of a program.
-pub(crate) fn look(all: &[Stat], program: Process, at: Duration) -> Look {
-    let mut tree = descendants(all, &BTreeSet::from([program.pid]));
-    tree.insert(program.pid);
+/// Looks at the tree of an instance's program. What an agent looks after is not its own.
+pub(crate) fn look(all: &[Stat], state: &State, at: Duration) -> Look {
+    let tree = owned(all, state);
     let mut look = Look { at, ..Look::default() };
     for stat in all.iter().filter(|stat| tree.contains(&stat.process.pid)) {
         look.ticks.insert((stat.process.pid, stat.process.start), stat.ticks);
@@ -47,6 +46,7 @@ pub(crate) fn cores(before: &Look, after: &Look, per_second: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::record::Process;
 
     fn stat(pid: i32, parent: i32, ticks: u64, pages: u64) -> Stat {
         let process = Process { pid, start: 1 };
@@ -55,10 +55,12 @@ mod tests {
 
     #[test]
     fn usage_is_that_of_the_whole_tree_between_two_looks() {
-        let program = Process { pid: 5, start: 1 };
-        let before = look(&[stat(5, 1, 100, 7), stat(9, 1, 900, 70)], program, Duration::from_secs(10));
-        let after = [stat(5, 1, 150, 8), stat(6, 5, 50, 2), stat(9, 1, 999, 70)];
-        let after = look(&after, program, Duration::from_secs(12));
+        let state = State { own: Process { pid: 4, start: 1 }, ..crate::process::proc::tests::state() };
+        let supervisor = stat(4, 1, 1, 1);
+        let before = [supervisor, stat(5, 4, 100, 7), stat(9, 1, 900, 70)];
+        let before = look(&before, &state, Duration::from_secs(10));
+        let after = [supervisor, stat(5, 4, 150, 8), stat(6, 5, 50, 2), stat(9, 1, 999, 70)];
+        let after = look(&after, &state, Duration::from_secs(12));
         assert_eq!(after.pages, 10);
         assert!((cores(&before, &after, 100) - 0.5).abs() < 1e-9);
     }
