@@ -60,6 +60,10 @@ pub trait Disk: Debug + Send + Sync {
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
     /// Opens a file for reading and writing; makes it with these permission bits when it is not there.
     fn open(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens a file for reading alone: a program that runs can be opened in no other way.
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.open(path, 0o600)
+    }
     /// Renames, replacing what is there. Durable only after [`Disk::sync_folder`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a folder survive a power cut.
@@ -68,6 +72,11 @@ pub trait Disk: Debug + Send + Sync {
     fn create_folder(&self, folder: &Path, mode: u32) -> io::Result<()>;
     /// Makes a symbolic link.
     fn link(&self, target: &Path, path: &Path) -> io::Result<()>;
+    /// Gives a file a second name on the same disk. Disks that cannot say `Unsupported`.
+    fn share(&self, file: &Path, path: &Path) -> io::Result<()> {
+        let (_, _) = (file, path);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// What lies at a path, without following links; `None` when nothing does.
     fn entry(&self, path: &Path) -> io::Result<Option<Entry>>;
     /// The names in a folder, sorted.

@@ -31,6 +31,7 @@ mod source;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod twin;
 mod work;
 
 pub use self::http::{HttpConfig, HttpSource, SourceError};
@@ -66,6 +67,9 @@ pub struct ObjectConfig {
     pub timeout: Duration,
     /// Bytes of the disk that are left free for others.
     pub reserve: u64,
+    /// The program that runs already: a file that turns out to be the very same becomes a second name of it,
+    /// so that it lies on the disk and in memory once.
+    pub twin: Option<PathBuf>,
 }
 
 impl ObjectConfig {
@@ -83,6 +87,7 @@ impl ObjectConfig {
             bandwidth: None,
             timeout: Duration::from_secs(30 * 60),
             reserve: 16 * 1024 * 1024,
+            twin: None,
         }
     }
 }
@@ -236,7 +241,7 @@ impl ObjectSource for Objects {
         for item in &items {
             self.place(&work, &layout, &items, item, &progress).await?;
         }
-        stage::finish(&work, &site, &layout, plan).await?;
+        stage::finish(&work, &site, &layout, plan, self.config.twin.clone()).await?;
         Ok(layout.whole)
     }
 

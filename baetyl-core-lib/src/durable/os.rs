@@ -70,6 +70,10 @@ impl Disk for OsDisk {
         Ok(Box::new(file))
     }
 
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -85,6 +89,10 @@ impl Disk for OsDisk {
 
     fn link(&self, target: &Path, path: &Path) -> io::Result<()> {
         std::os::unix::fs::symlink(target, path)
+    }
+
+    fn share(&self, file: &Path, path: &Path) -> io::Result<()> {
+        fs::hard_link(file, path)
     }
 
     fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {

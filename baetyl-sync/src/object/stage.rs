@@ -11,6 +11,7 @@ use baetyl_core_lib::durable::{self, Disk, Entry};
 use baetyl_core_lib::object::ObjectError;
 
 use super::layout::{Item, Layout, Site};
+use super::twin;
 use super::work::Work;
 use crate::unpack::{self, Format, Limits, UnpackError};
 
@@ -145,9 +146,16 @@ pub(super) async fn finish(
     site: &Site,
     layout: &Layout,
     plan: Vec<u8>,
+    twin: Option<PathBuf>,
 ) -> Result<(), ObjectError> {
     let layout = layout.clone();
     work.disk(site, move |disk| {
+        if let Some(twin) = twin
+            && let Err(error) = twin::share(disk, &twin, &layout.tree())
+        {
+            // It only saves room: another disk, or one that knows no second names.
+            tracing::debug!(%error, "the running program is not shared");
+        }
         durable::replace(disk, &layout.tree_marker(), &plan, 0o644)?;
         if disk.entry(&layout.whole)?.is_some() {
             // Of another plan, or of the original agent, which leaves no marker.

@@ -1,5 +1,7 @@
 //! `up` is what it says: separate programs, the real protocol, objects from the cloud.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use crate::harness::{Process, Up, ctl_ok, fetch, get, processes, run, until};
 
 #[test]
@@ -22,6 +24,15 @@ fn cloud_init_core_and_supervisors_are_separate_programs_and_init_made_core() {
             core.command[0], init.command[0],
             "core is the object from the cloud, not init's own file"
         );
+        let file = |path: &std::path::Path| std::fs::metadata(path).unwrap();
+        let program = |process: &Process| file(format!("/proc/{}/exe", process.pid).as_ref());
+        if file(folder.path()).dev() == program(&init).dev() {
+            assert_eq!(
+                program(&core).ino(),
+                program(&init).ino(),
+                "one program lies on the disk and in memory once"
+            );
+        }
         up.stop().await;
     });
 }

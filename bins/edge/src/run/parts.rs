@@ -126,6 +126,7 @@ fn objects(base: &Base) -> Result<ObjectConfig, Fatal> {
     config.timeout = section.http.timeout.max(config.timeout);
     config.bandwidth = section.http.bytes_per_second();
     config.address = Some(section.http.address.clone()).filter(|address| !address.is_empty());
+    config.twin = env::this_program().ok().map(Into::into);
     Ok(config)
 }
 
