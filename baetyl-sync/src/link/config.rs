@@ -49,7 +49,7 @@ impl Default for HttpConfig {
             timeout: Duration::from_secs(30),
             tls_handshake_timeout: Duration::from_secs(10),
             // Longer than the cloud holds a request, so that a line in use needs no probes.
-            keepalive: Duration::from_secs(60),
+            keepalive: Duration::from_secs(90),
             idle_conn_timeout: Duration::from_secs(600),
             max_idle_conns: 100,
             insecure_skip_verify: false,

@@ -93,7 +93,7 @@ impl Changes {
     fn held(&mut self) {
         self.cuts = 0;
         if self.lives.is_none() {
-            self.longer = Some((self.longer.unwrap_or(HOLD) * 2).min(LONGEST));
+            self.longer = Some(LONGEST);
         }
     }
 
@@ -228,10 +228,8 @@ mod tests {
         let mut changes = Changes::default();
         let seconds = |changes: &Changes| changes.hold().map(|hold| hold.as_secs());
         assert_eq!(seconds(&changes), None, "the first one is the cloud's to say");
-        for expected in [100, 200, 290, 290] {
-            changes.held();
-            assert_eq!(seconds(&changes), Some(expected));
-        }
+        changes.held();
+        assert_eq!(seconds(&changes), Some(290));
         changes.cut_off(Duration::from_secs(120));
         assert_eq!(seconds(&changes), Some(90), "what was too long is not tried again");
         changes.held();
