@@ -144,6 +144,17 @@ async fn instances(engine: &dyn Engine, version: &str) -> Vec<InstanceState> {
     state.map(|state| state.instances.unwrap()).unwrap_or_default()
 }
 
+/// Looks again and again, for a while: real programs take their time.
+async fn see<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..1500 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not come")
+}
+
 /// Looks until what is looked for is there.
 async fn until<T>(
     what: &str,
@@ -189,12 +200,7 @@ async fn applied_program_runs_with_its_files_environment_and_port() {
     assert_eq!(one.name, "baetyl-edge.app.1.web.1");
     assert!(one.started.is_some() && one.parent.is_some());
     let folder = bed.instance("1", 1);
-    let env = loop {
-        if let Ok(env) = fs::read_to_string(folder.join("done.txt")) {
-            break env;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let env = see("done.txt", async || fs::read_to_string(folder.join("done.txt")).ok()).await;
     let port = bed.ports("web")[0];
     assert!(
         env.contains("GREETING=hello\n") && env.contains(&format!("BAETYL_SERVICE_DYNAMIC_PORT={port}\n"))
@@ -322,13 +328,11 @@ async fn remove_kills_descendants_that_ignore_every_request() {
     let script = "trap '' TERM HUP; (trap '' TERM; setsid sleep 1000 & echo $! > pid; wait) & while :; do sleep 1000; done";
     engine.apply(USER, &app("1", script)).await.unwrap();
     let one = running(&engine, "1", 1).await.remove(0);
-    let stray: i32 = loop {
-        let text = fs::read_to_string(bed.instance("1", 1).join("pid")).unwrap_or_default();
-        if text.ends_with('\n') {
-            break text.trim().parse().unwrap();
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let stray: i32 = see("the stray's number", async || {
+        let text = fs::read_to_string(bed.instance("1", 1).join("pid")).ok()?;
+        text.strip_suffix('\n')?.parse().ok()
+    })
+    .await;
     assert!(lives(stray));
     engine.remove(USER, &AppInfo::new("app", "1")).await.unwrap();
     assert!(!lives(stray) && !lives(one.pid.unwrap()) && !lives(one.parent.unwrap()));
@@ -463,9 +467,7 @@ async fn program_may_end_by_itself_when_it_is_stopped() {
         .await
         .unwrap();
     let one = running(&engine, "1", 1).await.remove(0);
-    while !bed.instance("1", 1).join("ready").exists() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    see("the trap", async || bed.instance("1", 1).join("ready").exists().then_some(())).await;
     engine.stop(USER, &AppInfo::new("app", "1")).await.unwrap();
     let log = engine.logs().unwrap().tail(USER, &one.name, 1).await.unwrap();
     assert_eq!(String::from_utf8(log).unwrap(), "bye\n");
@@ -483,9 +485,7 @@ async fn host_path_is_a_link_and_outlives_the_instance() {
     engine.apply(USER, &with_store).await.unwrap();
     running(&engine, "1", 1).await;
     assert_eq!(fs::read_link(bed.instance("1", 1).join("data/store")).unwrap(), store);
-    while !store.join("file").exists() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    see("the file", async || store.join("file").exists().then_some(())).await;
     engine.remove(USER, &AppInfo::new("app", "1")).await.unwrap();
     assert!(store.join("file").exists());
 }
@@ -571,13 +571,11 @@ async fn log_is_rotated() {
     engine.apply(USER, &app("1", script)).await.unwrap();
     let name = running(&engine, "1", 1).await.remove(0).name;
     let log = bed.lib().join("log/baetyl-edge/app/1/web-1.log");
-    loop {
+    see("the last line", async || {
         let tail = engine.logs().unwrap().tail(USER, &name, 1).await.unwrap();
-        if tail == b"line 19999 of a long log\n" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        (tail == b"line 19999 of a long log\n").then_some(())
+    })
+    .await;
     let size = |path: &Path| fs::metadata(path).unwrap().len();
     assert!(size(&log) <= 64 << 10 && size(&log.with_extension("log.1")) <= 64 << 10);
     assert!(!log.with_extension("log.2").exists());
@@ -606,9 +604,7 @@ async fn usage_is_measured() {
     running(&engine, "1", 1).await;
     let usage = || async { engine.usage().unwrap().usage(USER).await.unwrap().remove(0).instances.remove(0) };
     assert!(usage().await.memory > 100_000);
-    while usage().await.cpu < 0.05 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    see("a busy processor", async || (usage().await.cpu >= 0.05).then_some(())).await;
     engine.remove(USER, &AppInfo::new("app", "1")).await.unwrap();
 }
 
